@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration: read once at start (and again by SIGHUP), then read-only: any thread.
+ *
+ * Later wins: built-in default, file (INI), environment RINGMAIN_SECTION_KEY, command line -o section.key=value.
+ * Anything unknown or out of bounds is an error that names where it stood and what is allowed. All errors of a
+ * file are reported, not only the first.
+ */
+#ifndef CORE_CONFIG_H
+#define CORE_CONFIG_H
+
+#include "core/must.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { CONFIG_STREAMS_MAX = 61, CONFIG_KEYS_MAX = 32 };
+
+struct config_stream { /* [stream NAME] */
+    char *name, *table, *columns, *types;
+};
+
+struct config_key { /* [key KID]: a key that tokens are verified with; KID may be "default" */
+    char *kid;
+    char *algorithm;   /* HS256 … ES512 */
+    char *secret;      /* for HS*: the text itself … */
+    char *secret_file; /* … or a file whose bytes are it */
+    char *pem_file;    /* for RS* and ES*: the public key */
+};
+
+struct config {
+#define NUMBER(section, key, ...) int64_t section##_##key;
+#define FLAG(section, key, ...)   bool section##_##key;
+#define TEXT(section, key, ...)   char *section##_##key;
+#define CHOICE(section, key, ...) unsigned section##_##key;
+#include "core/config.def"
+#undef NUMBER
+#undef FLAG
+#undef TEXT
+#undef CHOICE
+    struct config_stream stream[CONFIG_STREAMS_MAX];
+    unsigned streams;
+    struct config_key key[CONFIG_KEYS_MAX];
+    unsigned keys;
+};
+
+/* Defaults, then `file` (NULL: none; absent is an error), the environment `environ_` (NULL: none), then `overrides`
+ * ("section.key=value", count of them). Errors go to `errors`, a line each. 0, or -EINVAL / -errno. */
+NODISCARD int config_load(struct config *config, const char *file, char *const *environ_,
+                          const char *const *overrides, unsigned overrides_count, FILE *errors);
+void config_free(struct config *config); /* wipes secrets */
+
+/* Every option with its value and help, as an INI file that config_load() reads back. Secrets are not shown. */
+void config_print(const struct config *config, FILE *out);
+/* The table for --help and the manual: name, default, bounds, help. */
+void config_help(FILE *out);
+
+#endif

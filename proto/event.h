@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The event: one envelope for every door (CONTRACTS.md 1). Pure; any thread.
+ *
+ * event_parse() reads one JSON value, checks every rule that does not need a stream or a token, and leaves
+ * spans into the text. Strings with escapes are decoded in place, so the text is changed; it must outlive
+ * the event. Nothing is copied.
+ */
+#ifndef PROTO_EVENT_H
+#define PROTO_EVENT_H
+
+#include "core/must.h"
+#include "core/span.h"
+#include "proto/json.h"
+
+/* Order is the wire's and the metrics': COUNT_EVENTS_REFUSED_INVALID_JSON + (code - EVENT_INVALID_JSON). */
+enum event_code {
+    EVENT_ACCEPTED,
+    EVENT_DUPLICATE,
+    EVENT_INVALID_JSON,
+    EVENT_MISSING_TYPE,
+    EVENT_UNSUPPORTED_TYPE,
+    EVENT_INVALID_FIELD,
+    EVENT_TOO_LARGE,
+    EVENT_UNSTORABLE_TEXT,
+    EVENT_UNAUTHORIZED,
+    EVENT_FORBIDDEN,
+    EVENT_RATE_LIMITED,
+    EVENT_OVERLOADED,
+    EVENT_CODES
+};
+
+/* "INVALID_JSON" … as clients see it; "accepted" and "duplicate" for the first two. */
+const char *event_code_name(enum event_code code);
+
+enum {
+    EVENT_TYPE_MAX = 64,
+    EVENT_TEXT_MAX = 128, /* id and the five …Id members */
+    EVENT_EXTRA_MAX = 32, /* unknown members at the top; more: INVALID_FIELD */
+};
+
+struct event {
+    struct span text; /* the whole value as received */
+    struct span type; /* decoded; {NULL,0}: absent */
+    struct span id;   /* the producer's; {NULL,0}: none */
+    struct span tenant_id, user_id, project_id, session_id, room_id;
+    int64_t timestamp_us; /* since 1970; meaningful if has_timestamp */
+    bool has_timestamp;
+    bool bare;               /* no envelope: data is the whole text */
+    struct json_value data;  /* text {NULL,0}: absent */
+    unsigned extras;         /* unknown members at the top … */
+    struct span extra[EVENT_EXTRA_MAX]; /* … each as written: "name": value */
+};
+
+/* Why an event was refused: what the door's error message says. Filled only on refusal. */
+struct refusal {
+    enum event_code code;
+    char message[160]; /* "userId: must be a string of 1 to 128 bytes or an integer" */
+};
+
+/* What the door gives to the parser. */
+struct event_rules {
+    size_t bytes_max;         /* limits.event_bytes */
+    struct span default_type; /* for an envelope without type; {NULL,0}: MISSING_TYPE */
+    struct span bare_type;    /* for a bare event; {NULL,0}: MISSING_TYPE */
+    bool body_is_data;        /* POST /messages: the whole object is the data, whatever its members are called */
+};
+
+/* EVENT_ACCEPTED: *out is filled. Else the code, with refusal->message saying which member and why, and
+ * out->id filled where the event had a usable one (so that the answer can name it). */
+NODISCARD enum event_code event_parse(struct span text, const struct event_rules *rules,
+                                      struct event *out, struct refusal *refusal);
+
+/* The same for a member of a batch that json_value() has already accepted. */
+NODISCARD enum event_code event_from_value(const struct json_value *value,
+                                           const struct event_rules *rules, struct event *out,
+                                           struct refusal *refusal);
+
+/* data, with the extras merged under `_extra`, as the JSON text that is stored. Writes at most
+ * event_data_bytes_max(event) bytes at `out`, returns how many; 0: there is no data at all. */
+size_t event_data_bytes_max(const struct event *event);
+size_t event_put_data(const struct event *event, uint8_t *out);
+
+/* RFC 3339 date-time (with the leap second 60 read as 59.999999…; years 0001..9999) to microseconds since 1970. */
+NODISCARD bool event_time_parse(struct span text, int64_t *out_us);
+/* "2015-05-17T10:05:03.123456Z", always 27 bytes, no NUL. */
+enum { EVENT_TIME_BYTES = 27 };
+void event_time_print(int64_t us, char out[EVENT_TIME_BYTES]);
+
+#endif

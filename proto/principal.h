@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is at the other end, as a verified token says (CONTRACTS.md 4). Filled by proto/jwt.c; owned by whoever asked;
+ * plain memory, copied by value.
+ */
+#ifndef PROTO_PRINCIPAL_H
+#define PROTO_PRINCIPAL_H
+
+#include "core/must.h"
+#include "core/span.h"
+
+enum { PRINCIPAL_TEXT_MAX = 128, PRINCIPAL_SCOPES_MAX = 512, PRINCIPAL_LIST_MAX = 2048 };
+
+enum scope {
+    SCOPE_INGEST = 1,
+    SCOPE_INGEST_ANY = 2, /* ingest:any: may write for other users and tenants */
+    SCOPE_PUBLISH = 4,
+    SCOPE_PUBLISH_ALL = 8, /* publish:all */
+    SCOPE_ADMIN = 16,
+    SCOPE_STATS = 32,
+};
+
+struct principal {
+    char user_id[PRINCIPAL_TEXT_MAX + 1];   /* sub, or userId; empty: none */
+    char tenant_id[PRINCIPAL_TEXT_MAX + 1]; /* tenantId */
+    char project_id[PRINCIPAL_TEXT_MAX + 1], session_id[PRINCIPAL_TEXT_MAX + 1];
+    char email[PRINCIPAL_TEXT_MAX + 1];
+    unsigned scopes;                     /* bits of enum scope, from scope, scopes, permissions and roles */
+    int64_t expires_s;                   /* exp; 0: none */
+    char projects[PRINCIPAL_LIST_MAX];   /* claims `projects` and `rooms`: names, each behind a NUL … */
+    char rooms[PRINCIPAL_LIST_MAX];      /* … and an empty one at the end */
+};
+
+#endif
