@@ -16,7 +16,7 @@ _Noreturn void must_failed(const char *condition, const char *file, int line,
                            const char *function);
 
 #define NODISCARD __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, arguments) __attribute__((format(printf, format, arguments)))
+#define PRINTF_LIKE(at, arguments) __attribute__((format(printf, at, arguments)))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
