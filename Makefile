@@ -94,7 +94,7 @@ $(OUT)/%.o: %.c
 
 $(OUT)/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -w -O2 $(filter -fsanitize%,$(CFLAGS_$(BUILD))) -I/usr/include/llhttp -c -o $@ $<
+	$(CC) -std=gnu11 -w -O2 $(filter -fsanitize%,$(CFLAGS_$(BUILD))) -I/usr/share/include/llhttp -c -o $@ $<
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBRARY)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
