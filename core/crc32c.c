@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The processor's crc32 instruction takes 8 bytes a cycle but gives its result after three, so one long chain of them
- * runs at a third of what it could. Three chains side by side do it, over the three thirds of the input; then they
- * are joined:
+ * The processor's crc32 instruction takes 8 bytes a cycle but gives its result after three, so one
+ * long chain of them runs at a third of what it could. Three chains side by side do it, over the
+ * three thirds of the input; then they are joined:
  *
  *     |<---- lane ---->|<---- lane ---->|<---- lane ---->| last 8 | tail …
  *        chain a            chain b          chain c
  *
- * A CRC is a remainder modulo a polynomial P, and appending n zero bytes multiplies it by x^(8n) mod P. So chain a has
- * to be multiplied by x^(8(2 lane + 8)), b by x^(8(lane + 8)), and both fold into the last 8 bytes before these pass
- * through chain c: the crc32 instruction then also reduces the 64-bit products modulo P. Bit-reflected operands make
- * a product come out one place off, and the instruction multiplies by x^32 itself: hence the -33 below.
- * (Gopal et al., "Fast CRC Computation for iSCSI Polynomial Using CRC32 Instruction", Intel 2011; the joining of
- * lanes of any length is Peter Cawley's, "fast-crc32".)
+ * A CRC is a remainder modulo a polynomial P, and appending n zero bytes multiplies it by x^(8n)
+ * mod P. So chain a has to be multiplied by x^(8(2 lane + 8)), b by x^(8(lane + 8)), and both fold
+ * into the last 8 bytes before these pass through chain c: the crc32 instruction then also reduces
+ * the 64-bit products modulo P. Bit-reflected operands make a product come out one place off, and
+ * the instruction multiplies by x^32 itself: hence the -33 below. (Gopal et al., "Fast CRC
+ * Computation for iSCSI Polynomial Using CRC32 Instruction", Intel 2011; the joining of lanes of
+ * any length is Peter Cawley's, "fast-crc32".)
  */
 #include "core/crc32c.h"
 
@@ -21,14 +22,15 @@
 
 #define POLYNOMIAL 0x82F63B78u /* reflected */
 
-/* CRC is linear: the table's entry for a byte is the sum of those for its bits, and these stand here. */
+/* CRC is linear: the table's entry for a byte is the sum of those for its bits, and these stand
+ * here. */
 #define BIT(n, k, value) (((n) >> (k)&1) != 0 ? (value) : 0u)
 #define ENTRY(n)                                                                                   \
     (BIT(n, 0, 0xF26B8303u) ^ BIT(n, 1, 0xE13B70F7u) ^ BIT(n, 2, 0xC79A971Fu) ^                    \
      BIT(n, 3, 0x8AD958CFu) ^ BIT(n, 4, 0x105EC76Fu) ^ BIT(n, 5, 0x20BD8EDEu) ^                    \
      BIT(n, 6, 0x417B1DBCu) ^ BIT(n, 7, POLYNOMIAL))
-#define FOUR(n)     ENTRY(n), ENTRY((n) + 1), ENTRY((n) + 2), ENTRY((n) + 3)
-#define SIXTEEN(n)  FOUR(n), FOUR((n) + 4), FOUR((n) + 8), FOUR((n) + 12)
+#define FOUR(n)      ENTRY(n), ENTRY((n) + 1), ENTRY((n) + 2), ENTRY((n) + 3)
+#define SIXTEEN(n)   FOUR(n), FOUR((n) + 4), FOUR((n) + 8), FOUR((n) + 12)
 #define SIXTYFOUR(n) SIXTEEN(n), SIXTEEN((n) + 16), SIXTEEN((n) + 32), SIXTEEN((n) + 48)
 
 static const uint32_t table[256] = {SIXTYFOUR(0), SIXTYFOUR(64), SIXTYFOUR(128), SIXTYFOUR(192)};
@@ -56,7 +58,7 @@ static inline uint64_t load64(const uint8_t *at)
 #define HARDWARE __attribute__((target("sse4.2,pclmul")))
 
 /* Below this the joining costs more than it saves. */
-enum { LANES_LEAST = 1536 };
+enum { LANES_LEAST = 768 };
 
 static bool have_hardware(void)
 {
@@ -70,8 +72,9 @@ HARDWARE static inline uint64_t multiply(uint32_t a, uint32_t b)
 }
 
 /*
- * x^n mod P. Squaring x^m by `multiply` and the instruction gives x^(2m + 33), and with the product shifted back by
- * one place x^(2m + 32): so every n above the base case comes from m = (n >> 1) - 16, in log n steps.
+ * x^n mod P. Squaring x^m by `multiply` and the instruction gives x^(2m + 33), and with the product
+ * shifted back by one place x^(2m + 32): so every n above the base case comes from m = (n >> 1) -
+ * 16, in log n steps.
  */
 HARDWARE static uint32_t power(uint64_t n)
 {
@@ -118,9 +121,7 @@ HARDWARE static uint32_t by_hardware(uint32_t crc, const uint8_t *at, size_t len
 }
 
 #elif defined(__aarch64__)
-#include <arm_acle.h>
 #include <sys/auxv.h>
-#define HARDWARE __attribute__((target("+crc")))
 
 static bool have_hardware(void)
 {
@@ -128,13 +129,26 @@ static bool have_hardware(void)
     return (getauxval(AT_HWCAP) & CRC32_BIT) != 0;
 }
 
-HARDWARE static uint32_t by_hardware(uint32_t crc, const uint8_t *at, size_t length)
+/* In assembly, since the two compilers disagree about when <arm_acle.h> offers the instruction. */
+static inline uint32_t step64(uint32_t state, uint64_t word)
+{
+    __asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(state) : "r"(word));
+    return state;
+}
+
+static inline uint32_t step8(uint32_t state, uint8_t byte)
+{
+    __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(state) : "r"(byte));
+    return state;
+}
+
+static uint32_t by_hardware(uint32_t crc, const uint8_t *at, size_t length)
 {
     uint32_t state = ~crc;
     for (; length >= 8; at += 8, length -= 8)
-        state = __crc32cd(state, load64(at));
+        state = step64(state, load64(at));
     for (; length > 0; at++, length--)
-        state = __crc32cb(state, *at);
+        state = step8(state, *at);
     return ~state;
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A line is built on the stack, in memory that always suffices for LOG_TEXT_MAX bytes of message however much of it
- * has to be escaped, and leaves in one write: lines of several threads never mix. Nothing here allocates, so the log
- * works when memory has run out.
+ * A line is built on the stack, in memory that always suffices for LOG_TEXT_MAX bytes of message
+ * however much of it has to be escaped, and leaves in one write: lines of several threads never
+ * mix. Nothing here allocates, so the log works when memory has run out.
  *
- * What log_setup() sets is read by every thread and written by none after start-up: the one exception, beside the log
- * sites, to the house's rule of no globals; the alternative is a logger argument to every function of the program.
+ * What log_setup() sets is read by every thread and written by none after start-up: the one
+ * exception, beside the log sites, to the house's rule of no globals; the alternative is a logger
+ * argument to every function of the program.
  */
 #include "core/log.h"
 #include "core/buf.h"
@@ -19,8 +20,9 @@
 #include <unistd.h>
 
 enum {
-    LOG_TEXT_MAX = 2048,                  /* longer messages are cut */
-    LOG_LINE_MAX = 6 * LOG_TEXT_MAX + 512 /* a control character becomes six; and the other fields */
+    LOG_TEXT_MAX = 2048, /* longer messages are cut */
+    LOG_LINE_MAX =
+        6 * LOG_TEXT_MAX + 512 /* a control character becomes six; and the other fields */
 };
 
 static struct {
@@ -34,7 +36,8 @@ void log_setup(enum log_level least, enum log_format format)
     setup.format = format;
 }
 
-/* May this line be written? *swallowed: lines that this site lost in the last second that it was busy. */
+/* May this line be written? *swallowed: lines that this site lost in the last second that it was
+ * busy. */
 static bool site_open(struct log_site *site, uint32_t *swallowed)
 {
     *swallowed = 0;

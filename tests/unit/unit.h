@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What unit tests share: cmocka with the headers that it wants before it, and memory that ends at an unmapped page,
- * so that a read past the end is a crash and not luck.
+ * What unit tests share: cmocka with the headers that it wants before it, and memory that ends at
+ * an unmapped page, so that a read past the end is a crash and not luck.
  */
 #ifndef TESTS_UNIT_UNIT_H
 #define TESTS_UNIT_UNIT_H
@@ -27,8 +27,7 @@ static inline size_t unit_edge_mapped(size_t length)
 __attribute__((unused)) static inline uint8_t *unit_edge(size_t length)
 {
     size_t mapped = unit_edge_mapped(length);
-    uint8_t *base =
-        mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *base = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(base != MAP_FAILED);
     assert_int_equal(mprotect(base + mapped - UNIT_PAGE, UNIT_PAGE, PROT_NONE), 0);
     return base + mapped - UNIT_PAGE - length;
