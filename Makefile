@@ -14,7 +14,8 @@ CFLAGS_debug   := -O1 -g3
 CFLAGS_asan    := -O1 -g3 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_tsan    := -O1 -g3 -fsanitize=thread -fno-omit-frame-pointer
 CFLAGS_fuzz    := $(CFLAGS_asan) -fsanitize=fuzzer-no-link
-ifeq ($(BUILD),fuzz)
+CFLAGS_clang   := -O2 -g
+ifneq ($(filter fuzz clang,$(BUILD)),)
 CC := clang
 endif
 CFLAGS  ?=
