@@ -47,6 +47,7 @@ struct event {
     int64_t timestamp_us; /* since 1970; meaningful if has_timestamp */
     bool has_timestamp;
     bool bare;               /* no envelope: data is the whole text */
+    bool unwrapped;          /* written by cart_unwrap() alone (proto/cart.h): it came inside a cart_event */
     struct json_value data;  /* text {NULL,0}: absent */
     unsigned extras;         /* unknown members at the top … */
     struct span extra[EVENT_EXTRA_MAX]; /* … each as written: "name": value */

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The data of a cart_event has been checked as JSON when its envelope was; here it is read once
+ * more, as an envelope of its own. Nothing is copied: its spans point into the same text.
+ */
+#include "proto/cart.h"
+
+#include <stdio.h>
+
+static void inherit(struct span *own, struct span from_envelope)
+{
+    if (own->at == NULL)
+        *own = from_envelope;
+}
+
+static void inherit_members(struct event *inner, const struct event *envelope)
+{
+    inherit(&inner->id, envelope->id);
+    inherit(&inner->tenant_id, envelope->tenant_id);
+    inherit(&inner->user_id, envelope->user_id);
+    inherit(&inner->project_id, envelope->project_id);
+    inherit(&inner->session_id, envelope->session_id);
+    inherit(&inner->room_id, envelope->room_id);
+    if (!inner->has_timestamp && envelope->has_timestamp) {
+        inner->has_timestamp = true;
+        inner->timestamp_us = envelope->timestamp_us;
+    }
+}
+
+static enum event_code refuse(struct refusal *refusal, const char *message)
+{
+    refusal->code = EVENT_INVALID_FIELD;
+    snprintf(refusal->message, sizeof refusal->message, "%s", message);
+    return EVENT_INVALID_FIELD;
+}
+
+static enum event_code inherit_extras(struct event *inner, const struct event *envelope,
+                                      struct refusal *refusal)
+{
+    if (inner->extras + envelope->extras > EVENT_EXTRA_MAX)
+        return refuse(refusal, "cart_event: too many unknown members at the top, 32 are kept");
+    for (unsigned i = 0; i < envelope->extras; i++)
+        inner->extra[inner->extras++] = envelope->extra[i];
+    return EVENT_ACCEPTED;
+}
+
+static enum event_code unwrap(struct event *event, const struct event_rules *rules,
+                              struct refusal *refusal)
+{
+    if (event->data.text.at == NULL || event->data.kind != JSON_OBJECT)
+        return refuse(refusal, "data: a cart_event carries its event here, as an object");
+    /* No default type: inside a cart_event the type is what the event is about. */
+    struct event_rules inner_rules = {.bytes_max = rules->bytes_max};
+    struct event inner;
+    inner.id = (struct span){NULL, 0};
+    enum event_code code = event_from_value(&event->data, &inner_rules, &inner, refusal);
+    if (code == EVENT_ACCEPTED)
+        code = inherit_extras(&inner, event, refusal);
+    if (code != EVENT_ACCEPTED) {
+        inherit(&inner.id, event->id);
+        event->id = inner.id;
+        return code;
+    }
+    inherit_members(&inner, event);
+    *event = inner;
+    return EVENT_ACCEPTED;
+}
+
+enum event_code cart_unwrap(struct event *event, const struct event_rules *rules,
+                            struct refusal *refusal)
+{
+    event->unwrapped = false;
+    if (LIKELY(!span_equal(event->type, SPAN("cart_event"))))
+        return EVENT_ACCEPTED;
+    enum event_code code = unwrap(event, rules, refusal);
+    event->unwrapped = code == EVENT_ACCEPTED;
+    return code;
+}
+
+const struct stream *cart_stream(const struct streams *streams, const struct event *event)
+{
+    return LIKELY(!event->unwrapped) ? NULL : streams_find(streams, "cart_events");
+}
