@@ -105,6 +105,9 @@ void conn_change_wire(struct conn *conn, struct turn *turn, struct wire *wire);
 /* Names the target before returning WIRE_HAND_OVER. */
 void conn_hand_over(struct conn *conn, unsigned shard);
 
+/* What the wire has not used yet, for `ended`: a last line without its newline. Valid until the wire returns. */
+struct span conn_rest(const struct conn *conn);
+
 uint64_t conn_id(const struct conn *conn); /* unique in this process: shard, slot, generation */
 const char *conn_peer(const struct conn *conn); /* "address:port", for logs and limits */
 unsigned conn_door(const struct conn *conn);    /* the number its listener was opened with */

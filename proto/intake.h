@@ -68,4 +68,13 @@ struct intake {
     struct event_rules rules;
 };
 
+/* A door refused an event before it came to the intake: it counts as received and as refused. */
+static inline void intake_count_refused(struct turn *turn, enum counter_id received,
+                                        enum event_code code)
+{
+    count(turn->counters, received, 1);
+    count(turn->counters,
+          COUNT_EVENTS_REFUSED_INVALID_JSON + (enum counter_id)(code - EVENT_INVALID_JSON), 1);
+}
+
 #endif
