@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The encoder: an event as one tuple of Postgres's binary COPY format (PostgreSQL manual, COPY, Binary
- * Format). What is written here goes to the disk and to Postgres as it is. Pure; any thread.
+ * The encoder: an event as one tuple of Postgres's binary COPY format (PostgreSQL manual, COPY,
+ * Binary Format). What is written here goes to the disk and to Postgres as it is. Pure; any thread.
  *
  *   int16 columns ┊ for each column: int32 length (-1: null) ┊ bytes       all big-endian
  *
@@ -23,10 +23,10 @@ extern const uint8_t copy_trailer[COPY_TRAILER_BYTES];
 size_t copy_row_bytes_max(const struct stream *stream, const struct event *event);
 
 /*
- * Writes the row at `out`, which has copy_row_bytes_max() bytes. Returns its length, or 0 when a value does not
- * fit its column: then *refusal says which member and why (EVENT_INVALID_FIELD or EVENT_UNSTORABLE_TEXT).
- * `id` stands in for an absent event->id (36 bytes, a UUIDv7 as text); received_us for received_at and an
- * absent timestamp.
+ * Writes the row at `out`, which has copy_row_bytes_max() bytes. Returns its length, or 0 when a
+ * value does not fit its column: then *refusal says which member and why (EVENT_INVALID_FIELD or
+ * EVENT_UNSTORABLE_TEXT). `id` stands in for an absent event->id (36 bytes, a UUIDv7 as text);
+ * received_us for received_at and an absent timestamp.
  */
 NODISCARD size_t copy_row(const struct stream *stream, const struct event *event, struct span id,
                           int64_t received_us, uint8_t *out, struct refusal *refusal);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The streams, and the way from an event's type to its stream. Every event takes that way, so the types that are
- * listed anywhere stand in one small hash table, rebuilt at each streams_add(), a quarter full at most: an event
- * whose type is not listed usually meets an empty place at once, and belongs to `events`.
+ * The streams, and the way from an event's type to its stream. Every event takes that way, so the
+ * types that are listed anywhere stand in one small hash table, rebuilt at each streams_add(), a
+ * quarter full at most: an event whose type is not listed usually meets an empty place at once, and
+ * belongs to `events`.
  */
 #include "proto/stream.h"
 #include "proto/stream_text.h"
@@ -30,12 +31,14 @@ static const struct {
     const char *name, *columns, *types;
 } defaults[] = {
     {"events",
-     "id text, type text, tenant_id text, user_id text, project_id text, session_id text, room_id text, "
+     "id text, type text, tenant_id text, user_id text, project_id text, session_id text, room_id "
+     "text, "
      "ts timestamptz from timestamp, received_at timestamptz, data jsonb",
      ""},
     {"messages",
      "id bigint generated always as identity, "
-     "user_id bigint from data.user_id|userId required, channel_id bigint from data.channel_id required, "
+     "user_id bigint from data.user_id|userId required, channel_id bigint from data.channel_id "
+     "required, "
      "content text from data.content required, created_at timestamptz from timestamp",
      "message"},
     {"cart_events",
@@ -133,7 +136,8 @@ static void put_route(struct streams *streams, unsigned stream, unsigned type)
 static void put_routes(struct streams *streams, bool of_defaults)
 {
     for (unsigned i = 0; i < streams->count; i++)
-        for (unsigned k = 0; streams->is_default[i] == of_defaults && k < streams->stream[i]->types; k++)
+        for (unsigned k = 0; streams->is_default[i] == of_defaults && k < streams->stream[i]->types;
+             k++)
             if (find_route(streams, streams->stream[i]->type[k]) == NULL)
                 put_route(streams, i, k);
 }
@@ -185,8 +189,9 @@ static bool check_stream_name(const char *name, char *why)
     for (const char *at = name; good && *at != 0; at++)
         good = (unsigned char)*at > ' ' && *at != 127;
     if (!good)
-        snprintf(why, STREAM_WHY_BYTES, "stream name '%.80s': allowed: 1 to %d bytes without white space",
-                 name, STREAM_NAME_MAX);
+        snprintf(why, STREAM_WHY_BYTES,
+                 "stream name '%.80s': allowed: 1 to %d bytes without white space", name,
+                 STREAM_NAME_MAX);
     return good;
 }
 
@@ -194,7 +199,8 @@ static bool check_stream_name(const char *name, char *why)
 static bool check_types(const struct streams *streams, const struct stream *stream, char *why)
 {
     if (strcmp(stream->name, "events") == 0 && stream->types > 0) {
-        snprintf(why, STREAM_WHY_BYTES, "types: stream events takes what no other takes; allowed: none");
+        snprintf(why, STREAM_WHY_BYTES,
+                 "types: stream events takes what no other takes; allowed: none");
         return false;
     }
     for (unsigned i = 0; i < streams->count; i++) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams: where an event is stored (CONTRACTS.md 2). A stream is a table, its columns, where each column's
- * value comes from, and which event types enter it. Made once from the configuration, then read-only: any
- * thread. The three default streams are configuration like any other (streams_add_defaults()).
+ * Streams: where an event is stored (CONTRACTS.md 2). A stream is a table, its columns, where each
+ * column's value comes from, and which event types enter it. Made once from the configuration, then
+ * read-only: any thread. The three default streams are configuration like any other
+ * (streams_add_defaults()).
  */
 #ifndef PROTO_STREAM_H
 #define PROTO_STREAM_H
@@ -55,7 +56,7 @@ struct column {
 struct stream {
     uint16_t index; /* in its struct streams; what blocks of this boot call it */
     char name[STREAM_NAME_MAX + 1];
-    char *table; /* as written in the config, perhaps schema.table */
+    char *table;                              /* as written in the config, perhaps schema.table */
     struct column column[STREAM_COLUMNS_MAX]; /* those that COPY fills */
     unsigned columns;
     char identity[STREAM_NAME_MAX + 1]; /* a column that Postgres numbers itself; empty: none */
@@ -63,8 +64,9 @@ struct stream {
     struct span type[STREAM_TYPES_MAX];
     unsigned types;
     char *types_text; /* what `type` looks into */
-    /* The bound of a COPY row: row_bytes_fixed + data_overlap * event_data_bytes_max(). One byte of the data can go
-     * into as many columns as data_overlap says: 2 for `raw jsonb from data, total numeric from data.total`. */
+    /* The bound of a COPY row: row_bytes_fixed + data_overlap * event_data_bytes_max(). One byte of
+     * the data can go into as many columns as data_overlap says: 2 for `raw jsonb from data, total
+     * numeric from data.total`. */
     size_t row_bytes_fixed;
     unsigned data_overlap;
 };
@@ -79,17 +81,17 @@ void streams_close(struct streams *streams);
  *   order_id bigint from data.orderId required, total numeric from data.total, raw jsonb from data
  * that is, for each column
  *   name type [from member[|member]] [required]
- * name      as Postgres shall see it; in double quotes if it has other characters than letters, digits and _
- * type      one of enum column_type by its SQL name; or `bigint generated always as identity`, once, for a column that
- *           Postgres numbers itself (the primary key of a table that is made here)
- * member    id type tenantId userId projectId sessionId roomId timestamp receivedAt data, or data.a.b for what is
- *           within the data. Without `from`: the member of the column's own name (tenant_id or tenantId), else
- *           data.<name>
- * required  an event without the member is refused
+ * name      as Postgres shall see it; in double quotes if it has other characters than letters,
+ * digits and _ type      one of enum column_type by its SQL name; or `bigint generated always as
+ * identity`, once, for a column that Postgres numbers itself (the primary key of a table that is
+ * made here) member    id type tenantId userId projectId sessionId roomId timestamp receivedAt
+ * data, or data.a.b for what is within the data. Without `from`: the member of the column's own
+ * name (tenant_id or tenantId), else data.<name> required  an event without the member is refused
  *
- * `types`: comma-separated event types that enter it; empty: it is entered only by name, with any type. `events` takes
- * all that no other stream takes and can't have any. A type of a default stream may be taken over; else it has one
- * stream. 0, or -EINVAL with a sentence in `why` (256 bytes) that names the column and what is allowed, or -ENOMEM.
+ * `types`: comma-separated event types that enter it; empty: it is entered only by name, with any
+ * type. `events` takes all that no other stream takes and can't have any. A type of a default
+ * stream may be taken over; else it has one stream. 0, or -EINVAL with a sentence in `why` (256
+ * bytes) that names the column and what is allowed, or -ENOMEM.
  */
 enum { STREAM_WHY_BYTES = 256 };
 NODISCARD int streams_add(struct streams *streams, const char *name, const char *table,
@@ -107,9 +109,10 @@ bool stream_takes(const struct stream *stream, struct span type);
 /* "bigint" … */
 const char *column_type_sql(enum column_type type);
 /*
- * SQL for the stream, identifiers quoted, written into `out` with its NUL; false if it does not fit (STREAM_SQL_BYTES
- * always do). stream_create_sql: one statement (a DO block) that makes the table if the search path has none of
- * that name, with a BRIN index on its time; a table that is there is left alone. stream_copy_sql: COPY … FROM STDIN.
+ * SQL for the stream, identifiers quoted, written into `out` with its NUL; false if it does not fit
+ * (STREAM_SQL_BYTES always do). stream_create_sql: one statement (a DO block) that makes the table
+ * if the search path has none of that name, with a BRIN index on its time; a table that is there is
+ * left alone. stream_copy_sql: COPY … FROM STDIN.
  */
 enum { STREAM_SQL_BYTES = 32768 };
 NODISCARD bool stream_create_sql(const struct stream *stream, char *out, size_t room);

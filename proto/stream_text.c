@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The text of `columns` is read word by word: a word ends at white space, a comma or a bar; the last two are
- * words of their own; double quotes make one word of anything, as in SQL. A column then is a name, a type of
- * one or more words, and the two clauses in either order:
+ * The text of `columns` is read word by word: a word ends at white space, a comma or a bar; the
+ * last two are words of their own; double quotes make one word of anything, as in SQL. A column
+ * then is a name, a type of one or more words, and the two clauses in either order:
  *
  *   order_id  bigint  from data.orderId | userId  required  ,
  *   ──name──  ─type─  ─────────from─────────────  ────────
  *
- * What goes wrong is a mistake in a configuration file, so every message names the column and what is allowed.
+ * What goes wrong is a mistake in a configuration file, so every message names the column and what
+ * is allowed.
  */
 #include "proto/stream_text.h"
 
@@ -129,7 +130,8 @@ static bool check_name(const char *name, bool quoted, const char *what, char *wh
                     STREAM_NAME_MAX);
     for (const char *at = name; *at != 0; at++)
         if (quoted ? (unsigned char)*at < ' ' : !name_byte(*at))
-            return fail(why, "%s name '%s': allowed are letters, digits and _; others in double quotes",
+            return fail(why,
+                        "%s name '%s': allowed are letters, digits and _; others in double quotes",
                         what, name);
     if (strstr(name, STREAM_SQL_TAG) != NULL)
         return fail(why, "%s name '%s': it must not contain " STREAM_SQL_TAG, what, name);
@@ -243,8 +245,8 @@ static bool check_sources(const struct column *column, char *why)
         enum column_source source = column->from[i].source;
         if ((source == FROM_TIMESTAMP || source == FROM_RECEIVED_AT) &&
             column->type != COLUMN_TIMESTAMPTZ && column->type != COLUMN_TEXT)
-            return fail(why, "column %s: %s can't become %s; allowed: timestamptz, text", column->name,
-                        source == FROM_TIMESTAMP ? "timestamp" : "receivedAt",
+            return fail(why, "column %s: %s can't become %s; allowed: timestamptz, text",
+                        column->name, source == FROM_TIMESTAMP ? "timestamp" : "receivedAt",
                         column_type_sql(column->type));
         if (source <= FROM_ROOM_ID && column->type == COLUMN_BOOLEAN)
             return fail(why, "column %s: only a member of data can become boolean", column->name);
@@ -263,10 +265,11 @@ static bool read_clauses(struct scanner *scanner, struct column *column)
             if (!scan(scanner))
                 return false;
         } else {
-            return fail(scanner->why,
-                        "column %s: '%.60s' is not understood; allowed after the type: from MEMBER, "
-                        "required",
-                        column->name, scanner->word);
+            return fail(
+                scanner->why,
+                "column %s: '%.60s' is not understood; allowed after the type: from MEMBER, "
+                "required",
+                column->name, scanner->word);
         }
     }
     if (column->froms == 0 && !default_member(column, scanner->why))
@@ -342,11 +345,15 @@ static bool read_column(struct scanner *scanner, struct stream *stream)
 static size_t bytes_fixed(const struct column *column)
 {
     static const unsigned char bytes[] = {
-        [COLUMN_TEXT] = 4 + EVENT_TEXT_MAX,  [COLUMN_BIGINT] = 4 + 8,
-        [COLUMN_INTEGER] = 4 + 4,            [COLUMN_DOUBLE] = 4 + 8,
+        [COLUMN_TEXT] = 4 + EVENT_TEXT_MAX,
+        [COLUMN_BIGINT] = 4 + 8,
+        [COLUMN_INTEGER] = 4 + 4,
+        [COLUMN_DOUBLE] = 4 + 8,
         [COLUMN_NUMERIC] = 4 + 8 + 2 * (EVENT_TEXT_MAX / 4 + 2),
-        [COLUMN_BOOLEAN] = 4 + 1,            [COLUMN_TIMESTAMPTZ] = 4 + 8,
-        [COLUMN_UUID] = 4 + 16,              [COLUMN_JSONB] = 4 + 1,
+        [COLUMN_BOOLEAN] = 4 + 1,
+        [COLUMN_TIMESTAMPTZ] = 4 + 8,
+        [COLUMN_UUID] = 4 + 16,
+        [COLUMN_JSONB] = 4 + 1,
         [COLUMN_JSON] = 4 + 1,
     };
     size_t total = bytes[column->type];
@@ -384,8 +391,9 @@ static unsigned overlap_at(const struct stream *stream, const char *path)
 }
 
 /*
- * Members of data are nested or apart, never crossing. So the columns that can hold one and the same byte name places
- * that lie around each other, and the most there can be are found at one of the places named.
+ * Members of data are nested or apart, never crossing. So the columns that can hold one and the
+ * same byte name places that lie around each other, and the most there can be are found at one of
+ * the places named.
  */
 static void bound_row(struct stream *stream)
 {

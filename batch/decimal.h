@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A decimal number of any length, exactly, as JSON writes it (RFC 8259 6): taken apart without
+ * arithmetic, then turned into what a column wants. Pure; any thread.
+ */
+#ifndef BATCH_DECIMAL_H
+#define BATCH_DECIMAL_H
+
+#include "core/must.h"
+#include "core/span.h"
+
+/* The number is ± whole·fraction × 10^power, read as one run of digits; no digits: zero. */
+struct decimal {
+    bool negative;
+    struct span whole, fraction; /* digits, without zeros at the outer ends */
+    int64_t power;               /* of ten, of the last digit */
+    int64_t scale; /* digits behind the point as written, exponent applied; may be < 0 */
+};
+
+/* False: `text` is not a JSON number and nothing but. The decimal looks into the text. */
+NODISCARD bool decimal_read(struct span text, struct decimal *out);
+
+/* The value, if it is an integer from `least` to `most`: 5, 5.0, 50e-1. */
+NODISCARD bool decimal_integer(const struct decimal *decimal, int64_t least, int64_t most,
+                               int64_t *out);
+
+/* value × 10^power, cut off towards zero; false: it does not fit. */
+NODISCARD bool decimal_scaled(const struct decimal *decimal, int power, int64_t *out);
+
+/* Is |value| < 10^power? */
+bool decimal_below(const struct decimal *decimal, int power);
+
+/*
+ * Postgres's binary numeric (src/backend/utils/adt/numeric.c, numeric_recv), exact, with the scale
+ * as written. Returns its length, at most 12 bytes and one for every two of the text's; 0: numeric
+ * can't hold it.
+ */
+size_t decimal_numeric(const struct decimal *decimal, uint8_t *out);
+
+#endif
