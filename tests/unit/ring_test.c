@@ -389,7 +389,7 @@ static void test_doorbell(void **state)
 
 struct sleeper_ring {
     _Atomic(struct ring *) ring;
-    int woken;
+    enum ring_op woken;
 };
 
 static void *sleep_once(void *argument)
@@ -404,7 +404,7 @@ static void *sleep_once(void *argument)
 static void wake_with(struct ring_features without)
 {
     struct ring *ring = open_ring((struct ring_options){.without = without});
-    struct sleeper_ring sleeper = {0};
+    struct sleeper_ring sleeper = {.ring = NULL};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, sleep_once, &sleeper), 0);
     while (!sleeper.ring)
