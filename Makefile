@@ -5,7 +5,7 @@ OUT   := build/$(BUILD)
 ROOMS := core proto ws batch metrics
 
 WARN     := -Wall -Wextra -Werror -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Wstrict-prototypes
-PACKAGES := liburing libpq libjwt inih zlib libxxhash
+PACKAGES := liburing libpq libjwt inih zlib libxxhash libcrypto
 PG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 LIBS     := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -lm
 VERSION  := 0.1.0

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The test doors, open only with `[debug] echo = yes`: /echo sends every message back as it came (what conformance
- * suites such as Autobahn want), /sink counts messages and answers the text COUNT with their number, itself not counted.
+ * The test doors, open only with `[debug] echo = yes`: /echo sends every message back as it came
+ * (what conformance suites such as Autobahn want), /sink counts messages and answers the text COUNT
+ * with their number, itself not counted.
  */
 #ifndef WS_DEBUG_H
 #define WS_DEBUG_H
@@ -10,9 +11,9 @@
 
 enum debug_door { DEBUG_ECHO, DEBUG_SINK };
 
-/* Changes the connection into a WebSocket that does that. `options` outlive it. False: no memory; nothing was changed. */
+/* Changes the connection into a WebSocket that does that. `options` outlive it. False: no memory;
+ * nothing was changed. */
 NODISCARD bool debug_start(enum debug_door door, struct turn *turn, struct conn *conn,
-                           const struct handshake *handshake,
-                           const struct socket_options *options);
+                           const struct handshake *handshake, const struct socket_options *options);
 
 #endif

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A compressed message is a raw DEFLATE stream cut off before the 00 00 FF FF with which every sync flush ends
- * (RFC 7692 7.2.1); the receiver puts those four bytes back. A sender may also end a message with a final
- * block (7.2.3.4): the stream is then begun anew, with the same window.
+ * A compressed message is a raw DEFLATE stream cut off before the 00 00 FF FF with which every sync
+ * flush ends (RFC 7692 7.2.1); the receiver puts those four bytes back. A sender may also end a
+ * message with a final block (7.2.3.4): the stream is then begun anew, with the same window.
  *
- * Output is bounded where it is made: zlib is never given room past out->max. When there is none left it gets one
- * spare byte; if it fills that one, the message is too big, however small it was on the wire.
+ * Output is bounded where it is made: zlib is never given room past out->max. When there is none
+ * left it gets one spare byte; if it fills that one, the message is too big, however small it was
+ * on the wire.
  *
- * Without takeover a deflater lives for one message, so its window need not be larger than the message: 512 bytes of
- * JSON cost some 10 KiB for some microseconds, not 256 KiB.
+ * Without takeover a deflater lives for one message, so its window need not be larger than the
+ * message: 512 bytes of JSON cost some 10 KiB for some microseconds, not 256 KiB.
  */
 #include "ws/deflate.h"
 
@@ -17,11 +18,17 @@
 
 static const uint8_t tail[] = {0x00, 0x00, 0xff, 0xff};
 
-enum { ROOM_MIN = 1024, ROOM_MAX = 256 * 1024, EXPECTED_RATIO = 4, LEVEL = 1, MEMORY_LEVEL_MAX = 8 };
+enum {
+    ROOM_MIN = 1024,
+    ROOM_MAX = 256 * 1024,
+    EXPECTED_RATIO = 4,
+    LEVEL = 1,
+    MEMORY_LEVEL_MAX = 8
+};
 
 struct inflater {
     z_stream stream;
-    bool ended; /* the last byte fed ended a final block */
+    bool complete; /* nothing fed since the last message, or the last byte ended a final block */
 };
 
 struct deflater {
@@ -37,6 +44,7 @@ static int inflater_open(struct inflater **out, int bits)
         free(inflater);
         return DEFLATE_NO_MEMORY;
     }
+    inflater->complete = true;
     *out = inflater;
     return DEFLATE_OK;
 }
@@ -89,8 +97,8 @@ static int inflate_step(struct inflater *inflater, struct buf *out)
     if (result == Z_STREAM_END) {
         /* A final block, and more behind it: RFC 7692 7.2.3.4. The window is kept. */
         (void)inflateResetKeep(stream);
-        inflater->ended = stream->avail_in == 0;
-        return !inflater->ended;
+        inflater->complete = stream->avail_in == 0;
+        return !inflater->complete;
     }
     if (result == Z_MEM_ERROR)
         return DEFLATE_NO_MEMORY;
@@ -103,11 +111,12 @@ static int inflate_all(struct inflater *inflater, struct span piece, struct buf 
 {
     if (piece.length == 0)
         return DEFLATE_OK;
-    /* zlib counts in 32 bits; a piece comes from a receive buffer or a message, and both are far below. */
+    /* zlib counts in 32 bits; a piece comes from a receive buffer or a message, and both are far
+     * below. */
     must(piece.length <= INT32_MAX);
     inflater->stream.next_in = (Bytef *)(uintptr_t)piece.at;
     inflater->stream.avail_in = (uInt)piece.length;
-    inflater->ended = false;
+    inflater->complete = false;
     int more;
     do {
         more = inflate_step(inflater, out);
@@ -115,14 +124,16 @@ static int inflate_all(struct inflater *inflater, struct span piece, struct buf 
     return more;
 }
 
-/* Puts the tail back. Then the stream must stand between two blocks: else the sender broke one off. */
+/* Puts the tail back. Then the stream must stand between two blocks: else the sender broke one off.
+ */
 static int inflate_tail(struct inflater *inflater, struct buf *out)
 {
     enum { UNUSED_BITS = 63, BLOCK_BOUNDARY = 128 }; /* of data_type, as zlib.h says of inflate() */
-    if (inflater->ended) /* a final block without the 00 that should follow it: complete all the same */
+    if (inflater->complete) /* also an empty message, or a final block without the 00 behind it:
+                               forgiven */
         return DEFLATE_OK;
     int fault = inflate_all(inflater, span_of(tail, sizeof tail), out);
-    if (fault != DEFLATE_OK || inflater->ended)
+    if (fault != DEFLATE_OK || inflater->complete)
         return fault;
     int type = inflater->stream.data_type;
     return (type & BLOCK_BOUNDARY) != 0 && (type & UNUSED_BITS) == 0 ? DEFLATE_OK : DEFLATE_CORRUPT;
@@ -140,14 +151,15 @@ int inflater_feed(struct inflater **inflater, const struct deflate_terms *terms,
     int fault = inflate_all(*inflater, piece, out);
     if (fault == DEFLATE_OK && last) {
         fault = inflate_tail(*inflater, out);
-        (*inflater)->ended = false;
+        (*inflater)->complete = true;
         if (terms->client_no_context_takeover)
             inflater_close(inflater);
     }
     return fault;
 }
 
-/* The smallest window that holds the whole message; all that the terms allow if it outlives the message. */
+/* The smallest window that holds the whole message; all that the terms allow if it outlives the
+ * message. */
 static int window_bits(const struct deflate_terms *terms, size_t length)
 {
     int bits = terms->server_max_window_bits;

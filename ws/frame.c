@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Frames come at tens of millions a second, and most are short: a header is read with as few branches as its
- * forms allow, and the payload is unmasked sixteen bytes at a time. Unmasking reads every byte anyway, so it also
- * says whether there was anything beyond ASCII: plain text never meets the UTF-8 automaton.
+ * Frames come at tens of millions a second, and most are short: a header is read with as few
+ * branches as its forms allow, and the payload is unmasked sixteen bytes at a time. Unmasking reads
+ * every byte anyway, so it also says whether there was anything beyond ASCII: plain text never
+ * meets the UTF-8 automaton.
  */
 #include "ws/frame.h"
 
@@ -27,7 +28,8 @@ static uint64_t big_endian(const uint8_t *at, unsigned bytes)
     return value;
 }
 
-/* RFC 6455 5.2: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0". */
+/* RFC 6455 5.2: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0".
+ */
 static bool is_well_encoded(uint64_t length, unsigned extended)
 {
     if (extended == 2)

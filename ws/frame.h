@@ -5,7 +5,8 @@
  *   0               1                 2 …
  *   FIN RSV1-3 op   MASK length7      [length16 | length64]   [masking key]   payload
  *
- * frame_read() judges the encoding only; what a header may say in which situation is ws/socket.c's business.
+ * frame_read() judges the encoding only; what a header may say in which situation is ws/socket.c's
+ * business.
  */
 #ifndef WS_FRAME_H
 #define WS_FRAME_H
@@ -26,15 +27,15 @@ enum frame_opcode {
 enum { FRAME_RSV1 = 0x40, FRAME_RSV2 = 0x20, FRAME_RSV3 = 0x10 };
 
 enum {
-    FRAME_HEADER_MAX = 14,        /* of a masked one */
+    FRAME_HEADER_MAX = 14, /* of a masked one */
     FRAME_HEADER_UNMASKED_MAX = 10,
-    FRAME_CONTROL_MAX = 125,      /* payload of a control frame, RFC 6455 5.5 */
+    FRAME_CONTROL_MAX = 125, /* payload of a control frame, RFC 6455 5.5 */
 };
 
 struct frame {
-    uint64_t length; /* of the payload */
-    uint32_t mask;   /* the key's four bytes as they lie in memory; 0 when not masked */
-    uint8_t opcode;  /* 0..15 */
+    uint64_t length;  /* of the payload */
+    uint32_t mask;    /* the key's four bytes as they lie in memory; 0 when not masked */
+    uint8_t opcode;   /* 0..15 */
     uint8_t reserved; /* FRAME_RSV1 | … */
     bool final;
     bool masked;

@@ -2,10 +2,11 @@
 /*
  * Who may upgrade, and on which terms.
  *
- * Of permessage-deflate's offers the first that we can keep is taken (RFC 7692 5): one with a parameter that we do not
- * know, a value out of bounds, one given twice, or a window that zlib cannot make (256 bytes) is passed over, as the RFC
- * wants, and the next is looked at. Unless the policy says otherwise we ask both sides to keep no context between
- * messages, which every client must be able to do; that is what keeps an idle connection small.
+ * Of permessage-deflate's offers the first that we can keep is taken (RFC 7692 5): one with a
+ * parameter that we do not know, a value out of bounds, one given twice, or a window that zlib
+ * cannot make (256 bytes) is passed over, as the RFC wants, and the next is looked at. Unless the
+ * policy says otherwise we ask both sides to keep no context between messages, which every client
+ * must be able to do; that is what keeps an idle connection small.
  */
 #include "ws/handshake.h"
 #include "ws/header_list.h"
@@ -51,8 +52,7 @@ static void accept_key(struct span key, char out[ACCEPT_BYTES + 1])
 static struct span origin_host(struct span origin)
 {
     const uint8_t *at = memmem(origin.at, origin.length, "://", 3);
-    return at == NULL ? (struct span){NULL, 0}
-                      : span_from(origin, (size_t)(at - origin.at) + 3);
+    return at == NULL ? (struct span){NULL, 0} : span_from(origin, (size_t)(at - origin.at) + 3);
 }
 
 /* Programs send no Origin; browsers always do, and no page can forge it (RFC 6455 10.2). */
@@ -255,8 +255,9 @@ static size_t put_deflate(const struct handshake *handshake, char *out, size_t u
 
 size_t handshake_answer(const struct handshake *handshake, char out[HANDSHAKE_ANSWER_MAX])
 {
-    size_t used = put(out, 0, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                              "Connection: Upgrade\r\nSec-WebSocket-Accept: ");
+    size_t used = put(out, 0,
+                      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                      "Connection: Upgrade\r\nSec-WebSocket-Accept: ");
     used = put(out, used, handshake->accept);
     used = put(out, used, "\r\n");
     if (handshake->deflate.agreed)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The opening handshake, the server's side of it: RFC 6455 4.2, with the negotiation of permessage-deflate, RFC 7692 5
- * and 7.1. Whoever reads HTTP gives the headers' values as spans (several lines of one name joined by ", "; {NULL,0}:
- * not there) and sends what is written here. Pure; any thread.
+ * The opening handshake, the server's side of it: RFC 6455 4.2, with the negotiation of
+ * permessage-deflate, RFC 7692 5 and 7.1. Whoever reads HTTP gives the headers' values as spans
+ * (several lines of one name joined by ", "; {NULL,0}: not there) and sends what is written here.
+ * Pure; any thread.
  */
 #ifndef WS_HANDSHAKE_H
 #define WS_HANDSHAKE_H
@@ -25,7 +26,8 @@ struct handshake_request {
 struct handshake_policy {
     struct span origins; /* cors.origins: separated by commas, * for any */
     bool deflate;        /* agree to permessage-deflate where it is offered */
-    bool takeover;       /* keep contexts where the client does not ask us not to: some 300 KiB a connection */
+    bool takeover;       /* keep contexts where the client does not ask us not to: some 300 KiB a
+                            connection */
 };
 
 /* What was agreed; plain memory. */
@@ -37,11 +39,11 @@ struct handshake {
 
 enum handshake_fault {
     HANDSHAKE_OK = 0,
-    HANDSHAKE_NOT_WEBSOCKET = -1, /* 400: no GET, or Upgrade or Connection do not ask for it */
-    HANDSHAKE_BAD_VERSION = -2,   /* 426, with Sec-WebSocket-Version: 13 */
-    HANDSHAKE_BAD_KEY = -3,       /* 400 */
+    HANDSHAKE_NOT_WEBSOCKET = -1,  /* 400: no GET, or Upgrade or Connection do not ask for it */
+    HANDSHAKE_BAD_VERSION = -2,    /* 426, with Sec-WebSocket-Version: 13 */
+    HANDSHAKE_BAD_KEY = -3,        /* 400 */
     HANDSHAKE_BAD_EXTENSIONS = -4, /* 400: not the header's grammar, RFC 6455 9.1 */
-    HANDSHAKE_BAD_ORIGIN = -5,    /* 403 */
+    HANDSHAKE_BAD_ORIGIN = -5,     /* 403 */
 };
 
 /* HANDSHAKE_OK: *out is filled. */
@@ -52,7 +54,8 @@ NODISCARD enum handshake_fault handshake_judge(const struct handshake_request *r
 unsigned handshake_status(enum handshake_fault fault);    /* the HTTP status for a fault */
 const char *handshake_reason(enum handshake_fault fault); /* a sentence for the client */
 
-/* Does it ask for a WebSocket at all? Then the door answers with the fault's status, else it serves plain HTTP. */
+/* Does it ask for a WebSocket at all? Then the door answers with the fault's status, else it serves
+ * plain HTTP. */
 bool handshake_wanted(const struct handshake_request *request);
 
 /* The whole 101 response; returns its length. */

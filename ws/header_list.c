@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each step takes from the front of `rest` what it recognises. Between two extensions stand commas, perhaps several
- * (empty items are allowed in lists, RFC 9110 5.6.1), between parameters a semicolon, blanks anywhere around them.
+ * Each step takes from the front of `rest` what it recognises. Between two extensions stand commas,
+ * perhaps several (empty items are allowed in lists, RFC 9110 5.6.1), between parameters a
+ * semicolon, blanks anywhere around them.
  */
 #include "ws/header_list.h"
 

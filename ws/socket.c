@@ -3,26 +3,30 @@
  * How a run of bytes is taken apart.
  *
  *   input ─► for each frame: frame_read, judge ──┬─ control ─► close, ping, pong (whole, in place)
- *                                                ├─ a whole plain message ─► unmask, hand on where it lies
- *                                                └─ else: enter the frame, then payload() as it comes:
- *                                                         unmask ─► inflate or copy ─► gather ─► UTF-8
+ *                                                ├─ a whole plain message ─► unmask, hand on where
+ * it lies └─ else: enter the frame, then payload() as it comes: unmask ─► inflate or copy ─► gather
+ * ─► UTF-8
  *
- * So the connection never has to keep more for us than a frame's header or a control frame (131 bytes), whatever the
- * size of the message, and bad UTF-8 is found with the byte that makes it bad.
+ * So the connection never has to keep more for us than a frame's header or a control frame (131
+ * bytes), whatever the size of the message, and bad UTF-8 is found with the byte that makes it bad.
  *
- * Stalling. When the user cannot take more (the spool is full), the connection is not read until there is room; but it
- * calls us again only if it has bytes for us. So one byte of those that we used is reported as not used, and is passed
- * over when it is offered again; what it holds by then does not matter.
+ * Stalling. When the user cannot take more (the spool is full), the connection is not read until
+ * there is room; but it calls us again only if it has bytes for us. So one byte of those that we
+ * used is reported as not used, and is passed over when it is offered again; what it holds by then
+ * does not matter.
  *
- * Closing. Nothing may follow a close frame, and held replies come later than now. So while there are any, the close
- * frame is held too, behind them.
+ * Closing. Nothing may follow a close frame, and held replies come later than now. So while there
+ * are any, the close frame is held too, behind them.
  */
 #include "ws/socket.h"
 
 enum { CLOSE_REASON_MAX = FRAME_CONTROL_MAX - 2, GATHER_AT_ONCE_MAX = 64 * 1024 };
 
 /* What a step of input says besides the bytes that it used. */
-enum { STEP_MORE = 0, STEP_OVER = -1 /* the connection is ending: the rest of the run does not matter */ };
+enum {
+    STEP_MORE = 0,
+    STEP_OVER = -1 /* the connection is ending: the rest of the run does not matter */
+};
 
 static struct socket *socket_of(struct wire *wire)
 {
@@ -102,8 +106,8 @@ static void say_close(struct socket *socket, struct turn *turn, struct span payl
         memcpy(bytes + length, payload.at, payload.length);
     length += payload.length;
     struct hold hold = {.tag = SOCKET_TAG_CLOSE, .reply = span_of(bytes, length)};
-    bool said = conn_holds(conn) > 0 ? conn_hold(conn, turn, &hold)
-                                     : conn_send(conn, turn, bytes, length);
+    bool said =
+        conn_holds(conn) > 0 ? conn_hold(conn, turn, &hold) : conn_send(conn, turn, bytes, length);
     if (!said)
         give_up(socket, turn);
 }
@@ -119,7 +123,8 @@ static void say_close_code(struct socket *socket, struct turn *turn, uint16_t co
     say_close(socket, turn, span_of(payload, 2 + length));
 }
 
-/* The end: what was being gathered is of no use any more. The peer has close_ns to take what is queued. */
+/* The end: what was being gathered is of no use any more. The peer has close_ns to take what is
+ * queued. */
 static void finish(struct socket *socket, struct turn *turn)
 {
     socket->state = SOCKET_DONE;
@@ -296,7 +301,8 @@ static void enter(struct socket *socket, const struct frame *frame)
     socket->mask = frame->mask;
 }
 
-/* What a header may not say, now: the reason for 1002, or NULL. RFC 6455 5.2, 5.4, 5.5; RFC 7692 6 */
+/* What a header may not say, now: the reason for 1002, or NULL. RFC 6455 5.2, 5.4, 5.5; RFC 7692 6
+ */
 static const char *judge(const struct socket *socket, const struct frame *frame)
 {
     if (!frame->masked)
@@ -464,8 +470,8 @@ static void expire(struct socket *socket, struct turn *turn)
     socket_close(socket, turn, CLOSE_POLICY, "token expired");
 }
 
-/* The peer has not answered our close frame, or not taken what was queued for it. Replies that are still held are not
- * its fault. */
+/* The peer has not answered our close frame, or not taken what was queued for it. Replies that are
+ * still held are not its fault. */
 static void wait_or_abort(struct socket *socket, struct turn *turn)
 {
     if (conn_holds(socket->wire.conn) > 0)
@@ -474,7 +480,8 @@ static void wait_or_abort(struct socket *socket, struct turn *turn)
         give_up(socket, turn);
 }
 
-/* Bytes that come only move heard_ns; the deadline is looked at when it comes and set anew if it came too soon. */
+/* Bytes that come only move heard_ns; the deadline is looked at when it comes and set anew if it
+ * came too soon. */
 static void socket_deadline(struct wire *wire, struct turn *turn)
 {
     struct socket *socket = socket_of(wire);

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An automaton whose table is one word per byte. A state is a bit offset into that word, and the six bits found
- * there are the next state: one load and one shift a byte, no branch.
+ * An automaton whose table is one word per byte. A state is a bit offset into that word, and the
+ * six bits found there are the next state: one load and one shift a byte, no branch.
  *
  *              00-7F   80-8F   90-9F   A0-BF   C2-DF   E0   E1-EC,EE,EF   ED   F0   F1-F3   F4
  *   WHOLE      WHOLE   .       .       .       ONE     E0   TWO           ED   F0   THREE   F4
  *   ONE        .       WHOLE   WHOLE   WHOLE
- *   TWO        .       ONE     ONE     ONE             ONE, TWO, THREE: so many more bytes are to come
- *   THREE      .       TWO     TWO     TWO
- *   AFTER_E0   .       .       .       ONE             (shorter forms exist below A0)
- *   AFTER_ED   .       ONE     ONE     .               (surrogates from A0)
- *   AFTER_F0   .       .       TWO     TWO             (shorter forms exist below 90)
- *   AFTER_F4   .       TWO     .       .               (above U+10FFFF from 90)
+ *   TWO        .       ONE     ONE     ONE             ONE, TWO, THREE: so many more bytes are to
+ * come THREE      .       TWO     TWO     TWO AFTER_E0   .       .       .       ONE (shorter forms
+ * exist below A0) AFTER_ED   .       ONE     ONE     .               (surrogates from A0) AFTER_F0
+ * .       .       TWO     TWO             (shorter forms exist below 90) AFTER_F4   .       TWO .
+ * .               (above U+10FFFF from 90)
  *
  * Sixteen bytes of plain ASCII between two characters are passed over together.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * UTF-8 by RFC 3629, as it comes: runs may end in the middle of a character. No surrogates, nothing above
- * U+10FFFF, no overlong forms. Fails with the first byte after which no continuation could be valid, so a peer
- * is told at once (RFC 6455 8.1). Pure; any thread.
+ * UTF-8 by RFC 3629, as it comes: runs may end in the middle of a character. No surrogates, nothing
+ * above U+10FFFF, no overlong forms. Fails with the first byte after which no continuation could be
+ * valid, so a peer is told at once (RFC 6455 8.1). Pure; any thread.
  */
 #ifndef WS_UTF8_H
 #define WS_UTF8_H

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection without a shard: core/conn.h's functions over plain memory, for tests and fuzzers of
+ * wires. Include fake_conn.c once in the program; it defines every function of conn.h, so that the
+ * library's are not linked.
+ *
+ * It keeps what the wire left and offers it again in front of what comes next, each time in memory
+ * of its own and of exactly that size, so that a read past the end is seen.
+ */
+#ifndef TESTS_UNIT_FAKE_CONN_H
+#define TESTS_UNIT_FAKE_CONN_H
+
+#include "core/buf.h"
+#include "core/conn.h"
+#include "core/shard.h"
+
+enum { FAKE_HOLDS_MAX = 4096 };
+
+struct conn {
+    struct wire *wire;
+    struct buf kept; /* input that the wire left */
+    struct buf sent; /* all output so far; .max is the output limit */
+    struct hold hold[FAKE_HOLDS_MAX];
+    unsigned holds;
+    uint64_t deadline_ns;
+    uint64_t id;
+    bool throttled, paused, finished, aborted;
+    bool closing; /* input said WIRE_CLOSE */
+};
+
+void fake_init(struct conn *conn);
+/* Calls the wire's fini. */
+void fake_fini(struct conn *conn, struct turn *turn);
+
+/* Bytes come from the peer: offered until the wire wants more, throttles or ends. */
+void fake_receive(struct conn *conn, struct turn *turn, const void *bytes, size_t length);
+/* There is room again: a throttled connection is offered what it has. */
+void fake_open(struct conn *conn, struct turn *turn);
+/* Releases the first `count` holds. */
+void fake_release(struct conn *conn, struct turn *turn, unsigned count);
+/* Forgets the output. */
+void fake_forget(struct conn *conn);
+
+#endif
