@@ -27,8 +27,17 @@ struct principal {
     char email[PRINCIPAL_TEXT_MAX + 1];
     unsigned scopes;                     /* bits of enum scope, from scope, scopes, permissions and roles */
     int64_t expires_s;                   /* exp; 0: none */
-    char projects[PRINCIPAL_LIST_MAX];   /* claims `projects` and `rooms`: names, each behind a NUL … */
-    char rooms[PRINCIPAL_LIST_MAX];      /* … and an empty one at the end */
+    char projects[PRINCIPAL_LIST_MAX];   /* claims `projects` and `rooms`: "a\0b\0\0", an empty … */
+    char rooms[PRINCIPAL_LIST_MAX];      /* … name ends the list */
 };
+
+/* Is `name` in such a list? */
+static inline bool principal_lists(const char *list, struct span name)
+{
+    for (; *list != '\0'; list += strlen(list) + 1)
+        if (span_is(name, list))
+            return true;
+    return false;
+}
 
 #endif
