@@ -100,7 +100,7 @@ static int read_file(const char *name, struct buf *out, char *why)
     if (room != NULL) {
         buf_grew(out, fread(room, 1, JWT_KEY_FILE_MAX, file));
         if (ferror(file))
-            error = EIO;
+            error = errno; /* such as EISDIR */
         else if (out->length == JWT_KEY_FILE_MAX)
             error = EFBIG;
     } else if (error == 0) {

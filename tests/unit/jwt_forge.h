@@ -82,10 +82,8 @@ static inline struct span forge(const char *algorithm, const char *header, const
     return span_of(token, at);
 }
 
-static inline void forge_write(const char *directory, const char *name, const void *bytes,
-                               size_t length, char *path, size_t room)
+static inline void forge_write(const char *path, const void *bytes, size_t length)
 {
-    snprintf(path, room, "%s/%s", directory, name);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, length, file), length);
