@@ -2,9 +2,9 @@
 /*
  * The configuration: read once at start (and again by SIGHUP), then read-only: any thread.
  *
- * Later wins: built-in default, file (INI), environment RINGMAIN_SECTION_KEY, command line -o section.key=value.
- * Anything unknown or out of bounds is an error that names where it stood and what is allowed. All errors of a
- * file are reported, not only the first.
+ * Later wins: built-in default, file (INI), environment RINGMAIN_SECTION_KEY, command line -o
+ * section.key=value. Anything unknown or out of bounds is an error that names where it stood and
+ * what is allowed. All errors of a file are reported, not only the first.
  */
 #ifndef CORE_CONFIG_H
 #define CORE_CONFIG_H
@@ -45,13 +45,20 @@ struct config {
     unsigned keys;
 };
 
-/* Defaults, then `file` (NULL: none; absent is an error), the environment `environ_` (NULL: none), then `overrides`
- * ("section.key=value", count of them). Errors go to `errors`, a line each. 0, or -EINVAL / -errno. */
+/*
+ * Defaults, then `file` (NULL: none; absent is an error), the environment `environ_` (NULL: none),
+ * then `overrides` ("section.key=value"; "key.KID.secret=…" and "stream.NAME.table=…" too). Errors
+ * and warnings go to `errors`, a line each. 0, or -EINVAL or -errno: *config is then as it was.
+ *
+ * RINGMAIN_POSTGRES is short for RINGMAIN_POSTGRES_CONNINFO; RINGMAIN_KEY_<KID>_SECRET and the like
+ * name the key in lower case. A variable that no option has is a warning.
+ */
 NODISCARD int config_load(struct config *config, const char *file, char *const *environ_,
                           const char *const *overrides, unsigned overrides_count, FILE *errors);
 void config_free(struct config *config); /* wipes secrets */
 
-/* Every option with its value and help, as an INI file that config_load() reads back. Secrets are not shown. */
+/* Every option with its value and help, as an INI file that config_load() reads back. Secrets are
+ * not shown. */
 void config_print(const struct config *config, FILE *out);
 /* The table for --help and the manual: name, default, bounds, help. */
 void config_help(FILE *out);

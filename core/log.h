@@ -2,9 +2,10 @@
 /*
  * The log: one line an entry on standard error, as `logfmt` (default) or JSON by `log.format`.
  *
- * Any thread. A line says what happened and what the reader can do about it. It goes out in one write(2).
- * A call site that fires more often than LOG_BURST times in a second is cut off until the second is over, and
- * then says how many lines it swallowed. Never put a token, a password or a whole event into a line.
+ * Any thread. A line says what happened and what the reader can do about it. It goes out in one
+ * write(2). A call site that fires more often than LOG_BURST times in a second is cut off until the
+ * second is over, and then says how many lines it swallowed. Never put a token, a password or a
+ * whole event into a line.
  */
 #ifndef CORE_LOG_H
 #define CORE_LOG_H
@@ -36,8 +37,8 @@ void log_line(struct log_site *site, enum log_level level, const char *room, con
         log_line(&log_site_here, level, room, __VA_ARGS__);                                        \
     } while (0)
 #define log_debug(room, ...) LOG_AT(LOG_DEBUG, room, __VA_ARGS__)
-#define log_info(room, ...) LOG_AT(LOG_INFO, room, __VA_ARGS__)
-#define log_warn(room, ...) LOG_AT(LOG_WARN, room, __VA_ARGS__)
+#define log_info(room, ...)  LOG_AT(LOG_INFO, room, __VA_ARGS__)
+#define log_warn(room, ...)  LOG_AT(LOG_WARN, room, __VA_ARGS__)
 #define log_error(room, ...) LOG_AT(LOG_ERROR, room, __VA_ARGS__)
 
 #endif

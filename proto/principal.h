@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who is at the other end, as a verified token says (CONTRACTS.md 4). Filled by proto/jwt.c; owned by whoever asked;
- * plain memory, copied by value.
+ * Who is at the other end, as a verified token says (CONTRACTS.md 4). Filled by proto/jwt.c; owned
+ * by whoever asked; plain memory, copied by value.
  */
 #ifndef PROTO_PRINCIPAL_H
 #define PROTO_PRINCIPAL_H
@@ -25,10 +25,10 @@ struct principal {
     char tenant_id[PRINCIPAL_TEXT_MAX + 1]; /* tenantId */
     char project_id[PRINCIPAL_TEXT_MAX + 1], session_id[PRINCIPAL_TEXT_MAX + 1];
     char email[PRINCIPAL_TEXT_MAX + 1];
-    unsigned scopes;                     /* bits of enum scope, from scope, scopes, permissions and roles */
-    int64_t expires_s;                   /* exp; 0: none */
-    char projects[PRINCIPAL_LIST_MAX];   /* claims `projects` and `rooms`: "a\0b\0\0", an empty … */
-    char rooms[PRINCIPAL_LIST_MAX];      /* … name ends the list */
+    unsigned scopes;   /* bits of enum scope, from scope, scopes, permissions and roles */
+    int64_t expires_s; /* exp; 0: none */
+    char projects[PRINCIPAL_LIST_MAX]; /* claims `projects` and `rooms`: "a\0b\0\0", an empty … */
+    char rooms[PRINCIPAL_LIST_MAX];    /* … name ends the list */
 };
 
 /* Is `name` in such a list? */
