@@ -48,7 +48,7 @@ struct event {
     bool has_timestamp;
     bool bare;               /* no envelope: data is the whole text */
     bool unwrapped;          /* written by cart_unwrap() alone (proto/cart.h): it came inside a cart_event */
-    struct json_value data;  /* text {NULL,0}: absent */
+    struct json_value data;  /* text {NULL,0}: absent; its flaws are those of the extras too */
     unsigned extras;         /* unknown members at the top … */
     struct span extra[EVENT_EXTRA_MAX]; /* … each as written: "name": value */
 };
@@ -65,6 +65,7 @@ struct event_rules {
     struct span default_type; /* for an envelope without type; {NULL,0}: MISSING_TYPE */
     struct span bare_type;    /* for a bare event; {NULL,0}: MISSING_TYPE */
     bool body_is_data;        /* POST /messages: the whole object is the data, whatever its members are called */
+    bool keep_flaws;          /* data and extras may have flaws: the encoder judges event->data.flaws by its columns */
 };
 
 /* EVENT_ACCEPTED: *out is filled. Else the code, with refusal->message saying which member and why, and
@@ -84,6 +85,8 @@ size_t event_put_data(const struct event *event, uint8_t *out);
 
 /* RFC 3339 date-time (with the leap second 60 read as 59.999999…; years 0001..9999) to microseconds since 1970. */
 NODISCARD bool event_time_parse(struct span text, int64_t *out_us);
+/* A JSON number as seconds since 1970 if it is below 10^11 either way, else milliseconds; cut at microseconds. */
+NODISCARD bool event_time_from_number(struct span number, int64_t *out_us);
 /* "2015-05-17T10:05:03.123456Z", always 27 bytes, no NUL. */
 enum { EVENT_TIME_BYTES = 27 };
 void event_time_print(int64_t us, char out[EVENT_TIME_BYTES]);

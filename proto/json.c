@@ -12,6 +12,13 @@
 
 #include <limits.h>
 
+#if defined(__SSE2__) && !defined(JSON_PORTABLE)
+#include <emmintrin.h>
+#define JSON_SSE2 1
+#else
+#define JSON_SSE2 0
+#endif
+
 _Static_assert(JSON_DEPTH_MAX <= 64, "a level is a bit of a 64-bit word");
 
 __attribute__((cold)) const uint8_t *json_scan_fail(struct json_scan *scan, const uint8_t *at)
@@ -26,6 +33,92 @@ __attribute__((cold)) static const uint8_t *too_deep(struct json_scan *scan, con
     scan->fault = at;
     scan->error = JSON_TOO_DEEP;
     return NULL;
+}
+
+const uint8_t *json_scan_skip(const struct json_scan *scan, const uint8_t *at)
+{
+    while (at < scan->end && json_is_space(*at))
+        at++;
+    return at;
+}
+
+/* ── The window ─────────────────────────────────────────────────────────────────────────────── */
+
+/*
+ * A bit for each of the 64 bytes at `at` that is not plain: quote, backslash, control character, or
+ * past ASCII (which, compared as signed, is below 0x20 as well).
+ */
+#if JSON_SSE2
+static inline uint64_t plain_16(const uint8_t *at)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    const __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    const __m128i text = _mm_cmpgt_epi8(bytes, _mm_set1_epi8(0x1F));
+    return (unsigned)_mm_movemask_epi8(_mm_andnot_si128(_mm_or_si128(quote, backslash), text));
+}
+
+static inline uint64_t not_plain(const uint8_t *at)
+{
+    return ~(plain_16(at) | plain_16(at + 16) << 16 | plain_16(at + 32) << 32 |
+             plain_16(at + 48) << 48);
+}
+#else
+static inline uint64_t not_plain(const uint8_t *at)
+{
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < JSON_WINDOW; i++) {
+        bool plain = at[i] >= 0x20 && at[i] < 0x80 && at[i] != '"' && at[i] != '\\';
+        bits |= (uint64_t)!plain << i;
+    }
+    return bits;
+}
+#endif
+
+/* A text that is shorter than a window is looked at in a copy, all at once. */
+__attribute__((noinline)) static void show_short(struct json_scan *scan)
+{
+    uint8_t copy[JSON_WINDOW] = {0};
+    size_t length = (size_t)(scan->end - scan->begin);
+    memcpy(copy, scan->begin, length);
+    scan->window = scan->begin;
+    scan->not_plain = not_plain(copy) & ((UINT64_C(1) << length) - 1);
+}
+
+/* Moves the window so that it shows `at`, which it does not yet: to there, or so far that it ends
+ * with the text. */
+static inline void show(struct json_scan *scan, const uint8_t *at)
+{
+    if (UNLIKELY(scan->end - scan->begin < JSON_WINDOW)) {
+        show_short(scan);
+        return;
+    }
+    scan->window = scan->end - at < JSON_WINDOW ? scan->end - JSON_WINDOW : at;
+    scan->not_plain = not_plain(scan->window);
+}
+
+/* The first byte from `at` on that is not plain, or the end. */
+static inline const uint8_t *find_not_plain(struct json_scan *scan, const uint8_t *at)
+{
+    size_t offset = (size_t)((uintptr_t)at - (uintptr_t)scan->window);
+    uint64_t found = offset < JSON_WINDOW ? scan->not_plain >> offset : 0;
+    while (UNLIKELY(found == 0)) {
+        at += offset < JSON_WINDOW ? JSON_WINDOW - offset : 0;
+        if (UNLIKELY(at >= scan->end))
+            return scan->end;
+        show(scan, at);
+        offset = (size_t)(at - scan->window);
+        found = scan->not_plain >> offset;
+    }
+    return at + (unsigned)__builtin_ctzll(found);
+}
+
+const uint8_t *json_scan_string_far(struct json_scan *scan, const uint8_t *at)
+{
+    at = find_not_plain(scan, at);
+    if (LIKELY(at < scan->end && *at == '"'))
+        return at + 1;
+    return json_scan_string_rest(scan, at);
 }
 
 /* ── UTF-8, RFC 3629 4 ──────────────────────────────────────────────────────────────────────── */
@@ -139,7 +232,7 @@ const uint8_t *json_scan_string_rest(struct json_scan *scan, const uint8_t *at)
         else
             return json_scan_fail(scan, at);
         if (at != NULL)
-            at = json_scan_plain(scan, at);
+            at = find_not_plain(scan, at);
     }
     if (at == NULL)
         return NULL;
@@ -148,14 +241,21 @@ const uint8_t *json_scan_string_rest(struct json_scan *scan, const uint8_t *at)
 
 /* ── Numbers ────────────────────────────────────────────────────────────────────────────────── */
 
-static inline bool is_digit(uint8_t byte)
-{
-    return (uint8_t)(byte - '0') <= 9;
-}
-
+/* Behind the digits at `at`. Eight at a time: XOR makes digits 0..9, which adding 0x76 leaves below
+ * 0x80. */
 static inline const uint8_t *digits(const struct json_scan *scan, const uint8_t *at)
 {
-    while (at < scan->end && is_digit(*at))
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (; LIKELY(scan->end - at >= 8); at += 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        word ^= 0x3030303030303030u;
+        uint64_t others = ((word + 0x7676767676767676u) | word) & 0x8080808080808080u;
+        if (LIKELY(others != 0))
+            return at + __builtin_ctzll(others) / 8;
+    }
+#endif
+    while (at < scan->end && json_is_digit(*at))
         at++;
     return at;
 }
@@ -174,7 +274,7 @@ static int64_t exponent_of(const uint8_t *at, const uint8_t *end)
     bool negative = false;
     int64_t value = 0;
     for (; at < end && value < EXPONENT_LIMIT; at++) {
-        if (is_digit(*at))
+        if (json_is_digit(*at))
             value = value * 10 + (*at - '0');
         else
             negative = *at == '-';
@@ -215,46 +315,44 @@ static const uint8_t *exponent_part(struct json_scan *scan, const uint8_t *at)
     return some_digits(scan, at + (sign == '+' || sign == '-'));
 }
 
-/* Any number, from its whole part on: int [ frac ] [ exp ] */
-static const uint8_t *long_number(struct json_scan *scan, const uint8_t *whole)
+/* The rest of what looks like a number but is long, has an exponent, or is none: int [ frac ] [ exp
+ * ]. */
+__attribute__((noinline)) static const uint8_t *number_rest(struct json_scan *scan,
+                                                            const uint8_t *whole)
 {
-    const uint8_t *at = json_scan_peek(scan, whole) == '0' ? whole + 1 : some_digits(scan, whole);
-    if (at == NULL)
-        return NULL;
-    const uint8_t *whole_end = at, *fraction = at;
-    if (json_scan_peek(scan, at) == '.') {
+    const uint8_t *whole_end =
+        json_scan_peek(scan, whole) == '0' ? whole + 1 : some_digits(scan, whole);
+    const uint8_t *fraction = whole_end, *at = whole_end;
+    if (at != NULL && json_scan_peek(scan, at) == '.') {
         fraction = at + 1;
         at = some_digits(scan, fraction);
-        if (at == NULL)
-            return NULL;
     }
-    const uint8_t *mantissa_end = at;
-    if ((json_scan_peek(scan, at) | 0x20) == 'e') {
+    const uint8_t *exponent = at;
+    if (at != NULL && (json_scan_peek(scan, at) | 0x20) == 'e')
         at = exponent_part(scan, at + 1);
-        if (at == NULL)
-            return NULL;
-    }
-    if (UNLIKELY(at > mantissa_end || at - whole > FRACTION_DIGITS_MAX)) {
-        if (is_huge(span_of(whole, (size_t)(whole_end - whole)),
-                    span_of(fraction, (size_t)(mantissa_end - fraction)),
-                    exponent_of(mantissa_end, at)))
-            scan->flaws |= JSON_HAS_HUGE_NUMBER;
-    }
+    if (at != NULL &&
+        is_huge(span_of(whole, (size_t)(whole_end - whole)),
+                span_of(fraction, (size_t)(exponent - fraction)), exponent_of(exponent, at)))
+        scan->flaws |= JSON_HAS_HUGE_NUMBER;
     return at;
 }
 
 const uint8_t *json_scan_number(struct json_scan *scan, const uint8_t *at)
 {
-    at += *at == '-';
-    return long_number(scan, at);
+    const uint8_t *whole = at + (*at == '-');
+    const uint8_t *end = json_scan_peek(scan, whole) == '0' ? whole + 1 : digits(scan, whole);
+    uint8_t next = json_scan_peek(scan, end);
+    if (LIKELY(next != '.' && (next | 0x20) != 'e' && end > whole &&
+               end - whole <= FRACTION_DIGITS_MAX))
+        return end;
+    return number_rest(scan, whole);
 }
 
 /* ── Literals ───────────────────────────────────────────────────────────────────────────────── */
 
-const uint8_t *json_scan_literal(struct json_scan *scan, const uint8_t *at)
+/* Byte by byte, to say where it goes wrong. */
+static const uint8_t *spell(struct json_scan *scan, const uint8_t *at, const char *word)
 {
-    uint8_t first = json_scan_peek(scan, at);
-    const char *word = first == 't' ? "true" : first == 'f' ? "false" : "null";
     for (; *word != '\0'; word++, at++) {
         if (json_scan_peek(scan, at) != (uint8_t)*word)
             return json_scan_fail(scan, at);
@@ -262,16 +360,19 @@ const uint8_t *json_scan_literal(struct json_scan *scan, const uint8_t *at)
     return at;
 }
 
-/* ── Arrays and objects ─────────────────────────────────────────────────────────────────────── */
-
-/* A member's name and colon, up to its value. */
-static inline const uint8_t *member_name(struct json_scan *scan, const uint8_t *at)
+const uint8_t *json_scan_literal(struct json_scan *scan, const uint8_t *at)
 {
-    if (UNLIKELY(json_scan_peek(scan, at) != '"'))
-        return json_scan_fail(scan, at);
-    at = json_scan_string(scan, at + 1);
-    return LIKELY(at != NULL) ? json_scan_colon(scan, at) : NULL;
+    if (LIKELY(scan->end - at > 4)) {
+        if (memcmp(at, "true", 4) == 0 || memcmp(at, "null", 4) == 0)
+            return at + 4;
+        if (memcmp(at, "fals", 4) == 0 && at[4] == 'e')
+            return at + 5;
+    }
+    uint8_t first = json_scan_peek(scan, at);
+    return spell(scan, at, first == 't' ? "true" : first == 'f' ? "false" : "null");
 }
+
+/* ── Arrays and objects ─────────────────────────────────────────────────────────────────────── */
 
 /* Bit 0 of `objects` speaks of the innermost level, those above of the ones around it. */
 static inline uint8_t closer(uint64_t objects)
@@ -279,65 +380,72 @@ static inline uint8_t closer(uint64_t objects)
     return (objects & 1) != 0 ? '}' : ']';
 }
 
+/* The levels that are open, from `outer` on. */
+struct levels {
+    uint64_t objects;
+    unsigned depth, outer;
+};
+
+/* Behind a value: closes the levels that end here. Behind the comma, or behind the bracket that
+ * closed them all. */
+static inline const uint8_t *close_levels(struct json_scan *scan, const uint8_t *at,
+                                          struct levels *levels)
+{
+    for (;;) {
+        uint8_t next = json_scan_next(scan, &at);
+        if (next == ',')
+            return at + 1;
+        if (UNLIKELY(next != closer(levels->objects)))
+            return json_scan_fail(scan, at);
+        at++;
+        levels->objects >>= 1;
+        if (--levels->depth == levels->outer)
+            return at;
+    }
+}
+
 const uint8_t *json_scan_composite(struct json_scan *scan, const uint8_t *at, unsigned outer)
 {
-    uint64_t objects = 0;
-    unsigned depth = outer;
+    struct levels levels = {.depth = outer, .outer = outer};
     for (;;) {
-        /* At a value. */
-        uint8_t first = json_scan_peek(scan, at);
-        if (json_is_open(first)) {
-            if (UNLIKELY(depth++ == JSON_DEPTH_MAX))
+        /* Before a value. */
+        uint8_t next = json_scan_next(scan, &at);
+        bool opened = json_is_open(next);
+        if (opened) {
+            if (UNLIKELY(levels.depth++ == JSON_DEPTH_MAX))
                 return too_deep(scan, at);
-            objects = objects << 1 | (first == '{');
-            at = json_scan_space(scan, at + 1);
-            if (json_scan_peek(scan, at) != closer(objects)) {
-                if (first == '{' && UNLIKELY((at = member_name(scan, at)) == NULL))
+            levels.objects = levels.objects << 1 | (next == '{');
+            at++;
+            opened = json_scan_next(scan, &at) != closer(levels.objects);
+        } else {
+            at = json_scan_scalar(scan, at, next);
+            if (UNLIKELY(at == NULL))
+                return NULL;
+        }
+        /* Behind a value, or before the bracket that closes an empty level; or before the first
+         * member of one. */
+        if (!opened) {
+            if (LIKELY((levels.objects & 1) != 0 && json_scan_pair(scan, at, ",\""))) {
+                at = json_scan_name(scan, at + 2);
+                if (UNLIKELY(at == NULL))
                     return NULL;
                 continue;
             }
-        } else {
-            at = json_scan_scalar(scan, at);
+            at = close_levels(scan, at, &levels);
+            if (UNLIKELY(at == NULL) || levels.depth == outer)
+                return at;
+        }
+        if ((levels.objects & 1) != 0) {
+            at = json_scan_byte(scan, at, '"');
+            if (LIKELY(at != NULL))
+                at = json_scan_name(scan, at);
             if (UNLIKELY(at == NULL))
                 return NULL;
-            at = json_scan_space(scan, at);
         }
-        /* Behind a value, or at the bracket that closes an empty level. */
-        while (json_scan_peek(scan, at) != ',') {
-            if (UNLIKELY(json_scan_peek(scan, at) != closer(objects)))
-                return json_scan_fail(scan, at);
-            objects >>= 1;
-            if (--depth == outer)
-                return at + 1;
-            at = json_scan_space(scan, at + 1);
-        }
-        at = json_scan_space(scan, at + 1);
-        if ((objects & 1) != 0 && UNLIKELY((at = member_name(scan, at)) == NULL))
-            return NULL;
     }
 }
 
 /* ── What json.h offers ─────────────────────────────────────────────────────────────────────── */
-
-enum json_kind json_kind_of(uint8_t first)
-{
-    switch (first) {
-    case '"':
-        return JSON_STRING;
-    case '{':
-        return JSON_OBJECT;
-    case '[':
-        return JSON_ARRAY;
-    case 't':
-        return JSON_TRUE;
-    case 'f':
-        return JSON_FALSE;
-    case 'n':
-        return JSON_NULL;
-    default:
-        return JSON_NUMBER;
-    }
-}
 
 ptrdiff_t json_value(struct span text, struct json_value *out, size_t *fault)
 {
@@ -346,14 +454,15 @@ ptrdiff_t json_value(struct span text, struct json_value *out, size_t *fault)
         return JSON_TRUNCATED;
     }
     struct json_scan scan = json_scan_of(text);
-    const uint8_t *at = json_scan_space(&scan, text.at);
-    const uint8_t *end = json_scan_value(&scan, at, 0);
+    const uint8_t *at = text.at;
+    uint8_t first = json_scan_next(&scan, &at);
+    const uint8_t *end = json_scan_value(&scan, at, first, 0);
     if (end == NULL) {
         *fault = (size_t)(scan.fault - text.at);
         return scan.error;
     }
     out->text = span_of(at, (size_t)(end - at));
-    out->kind = json_kind_of(*at);
+    out->kind = json_kind_of(first);
     out->flaws = scan.flaws;
     out->escaped = out->kind == JSON_STRING && scan.escaped;
     return end - text.at;

@@ -5,24 +5,27 @@
  *
  * Every step takes the place where it begins and returns the place behind what it read, or NULL
  * after json_scan_fail(). A place may be `end`, never past it, and nothing at or past `end` is
- * read: strings are searched 16 bytes at a time, and the last, incomplete 16 are read so that they
- * end with the text (its earlier bytes come along and are shifted out). Only a text shorter than 16
- * bytes goes byte by byte.
+ * read.
+ *
+ * Strings are most of JSON, and most of the work is to find where they end. The scanner looks at 64
+ * bytes at a time and keeps a bit for each that is not plain text: quotes, above all. The end of a
+ * string is then a shift and a count of zeros away, for as many strings as the window holds:
+ *
+ *   window ─► { " i d " : " w a - 0 0 0 0 0 " , " t y p e " : …
+ *   bits        1     1   1                 1   1         1
+ *                     ▲ from `i` on, the first one
  */
 #ifndef PROTO_JSON_SCAN_H
 #define PROTO_JSON_SCAN_H
 
 #include "proto/json.h"
 
-#if defined(__SSE2__) && !defined(JSON_PORTABLE)
-#include <emmintrin.h>
-#define JSON_SSE2 1
-#else
-#define JSON_SSE2 0
-#endif
+enum { JSON_WINDOW = 64 };
 
 struct json_scan {
     const uint8_t *begin, *end; /* of the text */
+    const uint8_t *window;      /* where the bits begin; NULL: nowhere yet */
+    uint64_t not_plain;         /* a bit for each byte of the window; 0 for those past the end */
     const uint8_t *fault;       /* where it failed … */
     enum json_error error;      /* … and how */
     unsigned flaws;             /* of all that was read so far */
@@ -36,28 +39,30 @@ static inline struct json_scan json_scan_of(struct span text)
 
 /* Notes the fault and returns NULL. */
 const uint8_t *json_scan_fail(struct json_scan *scan, const uint8_t *at);
-/* The rest of a string from a byte that is not plain, or from the end, to behind its closing quote.
- */
+/* Over white space, of which there is at least a suspicion. */
+const uint8_t *json_scan_skip(const struct json_scan *scan, const uint8_t *at);
+/* A string's rest that the window does not show, from any byte of it; or from one that is not
+ * plain. */
+const uint8_t *json_scan_string_far(struct json_scan *scan, const uint8_t *at);
 const uint8_t *json_scan_string_rest(struct json_scan *scan, const uint8_t *at);
-/* A number, a literal, an array or object; `outer` is how many arrays and objects stand around it.
- */
 const uint8_t *json_scan_number(struct json_scan *scan, const uint8_t *at);
 const uint8_t *json_scan_literal(struct json_scan *scan, const uint8_t *at);
+/* At an opening bracket; `outer` is how many arrays and objects stand around it. */
 const uint8_t *json_scan_composite(struct json_scan *scan, const uint8_t *at, unsigned outer);
-
-/* ── White space ────────────────────────────────────────────────────────────────────────────── */
 
 static inline bool json_is_space(uint8_t byte)
 {
     return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
 }
 
-/* Compact JSON has none, most other writers put one blank: both leave at once. */
-static inline const uint8_t *json_scan_space(const struct json_scan *scan, const uint8_t *at)
+static inline bool json_is_digit(uint8_t byte)
 {
-    while (UNLIKELY(at < scan->end && *at <= ' ') && json_is_space(*at))
-        at++;
-    return at;
+    return (uint8_t)(byte - '0') <= 9;
+}
+
+static inline bool json_is_open(uint8_t byte)
+{
+    return byte == '{' || byte == '[';
 }
 
 /* The byte at `at`, or 0, which stands for nothing in JSON, at the end. */
@@ -66,110 +71,78 @@ static inline uint8_t json_scan_peek(const struct json_scan *scan, const uint8_t
     return LIKELY(at < scan->end) ? *at : 0;
 }
 
-/* ── Strings ────────────────────────────────────────────────────────────────────────────────── */
-
-/* Plain: neither quote nor backslash nor control character, and ASCII. */
-static inline bool json_is_plain(uint8_t byte)
+/* Moves over white space, of which compact JSON has none; what stands there, 0 at the end. */
+static inline uint8_t json_scan_next(const struct json_scan *scan, const uint8_t **at)
 {
-    return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+    uint8_t next = json_scan_peek(scan, *at);
+    if (LIKELY(next > ' '))
+        return next;
+    *at = json_scan_skip(scan, *at);
+    return json_scan_peek(scan, *at);
 }
 
-#if JSON_SSE2
-/* A bit for each byte that is not plain. Compared as signed, those past ASCII are below 0x20 too.
- */
-static inline unsigned json_not_plain(const uint8_t *at)
+/* Over `wanted`, with white space before it. */
+static inline const uint8_t *json_scan_byte(struct json_scan *scan, const uint8_t *at,
+                                            uint8_t wanted)
 {
-    const __m128i bytes = _mm_loadu_si128((const __m128i *)at);
-    const __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
-    const __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-    const __m128i other = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), other));
+    if (LIKELY(json_scan_next(scan, &at) == wanted))
+        return at + 1;
+    return json_scan_fail(scan, at);
 }
 
-/* The first byte that is not plain, or the end. */
-static inline const uint8_t *json_scan_plain(const struct json_scan *scan, const uint8_t *at)
+/* These two stand at `at`, nothing between them: the commonest sequences are asked for as one. */
+static inline bool json_scan_pair(const struct json_scan *scan, const uint8_t *at,
+                                  const char pair[2])
 {
-    const uint8_t *end = scan->end;
-    for (; LIKELY(end - at >= 16); at += 16) {
-        unsigned found = json_not_plain(at);
-        if (found != 0)
-            return at + __builtin_ctz(found);
-    }
-    if (UNLIKELY(end - scan->begin < 16)) {
-        while (at < end && json_is_plain(*at))
-            at++;
-        return at;
-    }
-    unsigned found = json_not_plain(end - 16) >> (16 - (end - at));
-    return found != 0 ? at + __builtin_ctz(found) : end;
+    return LIKELY(scan->end - at >= 2) && memcmp(at, pair, 2) == 0;
 }
-#else
-/* True if one of the eight bytes is not plain (the classic test for a byte of value 0 or below n in
- * a word). */
-static inline bool json_not_plain(const uint8_t *at)
-{
-    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    const uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
-    return (((word - ones * 0x20) | (quote - ones) | (backslash - ones) | word) & tops) != 0;
-}
-
-static inline const uint8_t *json_scan_plain(const struct json_scan *scan, const uint8_t *at)
-{
-    while (scan->end - at >= 8 && !json_not_plain(at))
-        at += 8;
-    while (at < scan->end && json_is_plain(*at))
-        at++;
-    return at;
-}
-#endif
 
 /* From behind the opening quote to behind the closing one. */
 static inline const uint8_t *json_scan_string(struct json_scan *scan, const uint8_t *at)
 {
-    at = json_scan_plain(scan, at);
-    if (LIKELY(at < scan->end && *at == '"'))
-        return at + 1;
-    return json_scan_string_rest(scan, at);
+    size_t offset = (size_t)((uintptr_t)at - (uintptr_t)scan->window);
+    uint64_t found = LIKELY(offset < JSON_WINDOW) ? scan->not_plain >> offset : 0;
+    if (UNLIKELY(found == 0))
+        return json_scan_string_far(scan, at);
+    at += (unsigned)__builtin_ctzll(found);
+    return LIKELY(*at == '"') ? at + 1 : json_scan_string_rest(scan, at);
 }
 
-/* ── Members and values ─────────────────────────────────────────────────────────────────────── */
-
-/* From behind a member's name to its value. */
-static inline const uint8_t *json_scan_colon(struct json_scan *scan, const uint8_t *at)
+/* From behind a member's opening quote to behind its colon. */
+static inline const uint8_t *json_scan_name(struct json_scan *scan, const uint8_t *at)
 {
-    at = json_scan_space(scan, at);
-    if (UNLIKELY(json_scan_peek(scan, at) != ':'))
-        return json_scan_fail(scan, at);
-    return json_scan_space(scan, at + 1);
+    at = json_scan_string(scan, at);
+    return LIKELY(at != NULL) ? json_scan_byte(scan, at, ':') : NULL;
 }
 
-/* A string, number or literal. */
-static inline const uint8_t *json_scan_scalar(struct json_scan *scan, const uint8_t *at)
+/* A value that is neither array nor object, of which `first` is the first byte. */
+static inline const uint8_t *json_scan_scalar(struct json_scan *scan, const uint8_t *at,
+                                              uint8_t first)
 {
-    uint8_t first = json_scan_peek(scan, at);
     if (LIKELY(first == '"'))
         return json_scan_string(scan, at + 1);
-    if (LIKELY(first == '-' || (first >= '0' && first <= '9')))
-        return json_scan_number(scan, at);
-    return json_scan_literal(scan, at);
+    return json_is_digit(first) || first == '-' ? json_scan_number(scan, at)
+                                                : json_scan_literal(scan, at);
 }
 
-static inline bool json_is_open(uint8_t byte)
-{
-    return byte == '{' || byte == '[';
-}
-
+/* Any value, of which `first` is the first byte. */
 static inline const uint8_t *json_scan_value(struct json_scan *scan, const uint8_t *at,
-                                             unsigned outer)
+                                             uint8_t first, unsigned outer)
 {
-    if (json_is_open(json_scan_peek(scan, at)))
-        return json_scan_composite(scan, at, outer);
-    return json_scan_scalar(scan, at);
+    return json_is_open(first) ? json_scan_composite(scan, at, outer)
+                               : json_scan_scalar(scan, at, first);
 }
 
 /* What kind of value an accepted one is, by its first byte. */
-enum json_kind json_kind_of(uint8_t first);
+static inline enum json_kind json_kind_of(uint8_t first)
+{
+    return first == '{'   ? JSON_OBJECT
+           : first == '"' ? JSON_STRING
+           : first == '[' ? JSON_ARRAY
+           : first == 't' ? JSON_TRUE
+           : first == 'f' ? JSON_FALSE
+           : first == 'n' ? JSON_NULL
+                          : JSON_NUMBER;
+}
 
 #endif

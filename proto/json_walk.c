@@ -120,8 +120,8 @@ struct json_walk json_walk(struct span composite)
 /* Moves over the white space and the comma before the next member. */
 static const uint8_t *next_begins(const struct json_scan *scan)
 {
-    const uint8_t *at = json_scan_space(scan, scan->begin);
-    return json_scan_peek(scan, at) == ',' ? json_scan_space(scan, at + 1) : at;
+    const uint8_t *at = json_scan_skip(scan, scan->begin);
+    return json_scan_peek(scan, at) == ',' ? json_scan_skip(scan, at + 1) : at;
 }
 
 bool json_next(struct json_walk *walk, struct span *name, struct json_value *member)
@@ -138,7 +138,7 @@ bool json_next(struct json_walk *walk, struct span *name, struct json_value *mem
             return false;
         *name = span_of(from, (size_t)(at - 1 - from));
         walk->name_escaped = scan.escaped;
-        at = json_scan_colon(&scan, at);
+        at = json_scan_byte(&scan, at, ':');
         if (at == NULL)
             return false;
     }
