@@ -156,19 +156,27 @@ static unsigned flaws_of(struct span text)
     return value.flaws;
 }
 
-/* The inside of a string that may have escapes, decoded where it stands. */
-static struct span decode(struct span inside)
+_Static_assert((int)TIMESTAMP < (int)EVENT_DECODED, "a place for each that may be decoded");
+
+/* The inside of a string that may have escapes, decoded. What is too long for any member stays as it is, and is too
+ * long all the same. */
+static struct span decode(struct event *event, enum member member, struct span inside)
 {
-    if (memchr(inside.at, '\\', inside.length) == NULL)
+    uint8_t decoded[6 * EVENT_TEXT_MAX]; /* each byte as an escape */
+    if (inside.length > sizeof decoded || memchr(inside.at, '\\', inside.length) == NULL)
         return inside;
-    return span_of(inside.at, json_unescape(inside, (uint8_t *)(uintptr_t)inside.at));
+    size_t length = json_unescape(inside, decoded);
+    if (length > EVENT_TEXT_MAX)
+        return inside;
+    memcpy(event->decoded[member], decoded, length);
+    return span_of(event->decoded[member], length);
 }
 
 /* As it would be without the escapes; absent, and noted, when it cannot be stored. */
 static struct span unescape(struct envelope *envelope, enum member member, struct span inside)
 {
     if (envelope->scan.flaws == 0 || flaws_of(span_of(inside.at - 1, inside.length + 2)) == 0)
-        return decode(inside);
+        return decode(envelope->event, member, inside);
     envelope->faults |= UNSTORABLE(member);
     return (struct span){NULL, 0};
 }

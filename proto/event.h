@@ -3,8 +3,9 @@
  * The event: one envelope for every door (CONTRACTS.md 1). Pure; any thread.
  *
  * event_parse() reads one JSON value, checks every rule that does not need a stream or a token, and leaves
- * spans into the text. Strings with escapes are decoded in place, so the text is changed; it must outlive
- * the event. Nothing is copied.
+ * spans into the text, which must outlive the event and stay as it is. Nothing is copied but the few texts that are
+ * written with escapes: they are decoded into the event itself, so an event that was copied as a struct still
+ * looks into the original.
  */
 #ifndef PROTO_EVENT_H
 #define PROTO_EVENT_H
@@ -34,6 +35,7 @@ enum event_code {
 const char *event_code_name(enum event_code code);
 
 enum {
+    EVENT_DECODED = 8, /* members that may be written with escapes: the texts, type, timestamp */
     EVENT_TYPE_MAX = 64,
     EVENT_TEXT_MAX = 128, /* id and the five …Id members */
     EVENT_EXTRA_MAX = 32, /* unknown members at the top; more: INVALID_FIELD */
@@ -51,6 +53,7 @@ struct event {
     struct json_value data;  /* text {NULL,0}: absent; its flaws are those of the extras too */
     unsigned extras;         /* unknown members at the top … */
     struct span extra[EVENT_EXTRA_MAX]; /* … each as written: "name": value */
+    uint8_t decoded[EVENT_DECODED][EVENT_TEXT_MAX]; /* where texts that had escapes lie; else untouched */
 };
 
 /* Why an event was refused: what the door's error message says. Filled only on refusal. */

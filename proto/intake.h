@@ -36,14 +36,14 @@ struct source {
 
 struct intake {
     /*
-     * Takes `count` <= INTAKE_MAX events; verdicts[i] says what became of events[i]. streams[i], where `streams` is
+     * Takes `count` <= INTAKE_MAX events, filling in what the principal's token says and they leave out; verdicts[i] says what became of events[i]. streams[i], where `streams` is
      * given and the entry is not NULL, names the stream (a type that it does not take is UNSUPPORTED_TYPE);
      * else the event's type decides. Events that event_parse() refused are not given here.
      * Returns how many were judged: fewer than `count` only when there is no room (then conn_throttle() and
      * offer the rest later, or answer OVERLOADED).
      */
     unsigned (*accept)(struct intake *intake, struct turn *turn, const struct source *source,
-                       const struct event *events, const struct stream *const *streams,
+                       struct event *events, const struct stream *const *streams,
                        unsigned count, struct verdict *verdicts);
     /* Room for more? What house->open says. */
     bool (*open)(const struct intake *intake);
