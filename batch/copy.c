@@ -75,8 +75,8 @@ static uint8_t *refuse_absent(const struct row *row, const struct column *column
     char member[64];
     print_member(column, 0, member, sizeof member);
     row->refusal->code = EVENT_INVALID_FIELD;
-    snprintf(row->refusal->message, sizeof row->refusal->message, "%s: required, must be %s",
-             member, copy_value_allowed(column->type));
+    snprintf(row->refusal->message, sizeof row->refusal->message, "%s: is required (%s)", member,
+             column_type_sql(column->type));
     return NULL;
 }
 
