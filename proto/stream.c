@@ -236,6 +236,7 @@ static struct stream *stream_make(const char *name, const char *table, const cha
         stream_free(stream);
         return NULL;
     }
+    stream_plan(stream);
     return stream;
 }
 

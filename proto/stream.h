@@ -48,8 +48,10 @@ struct column {
     bool required;
     struct {
         enum column_source source;
-        char *path; /* behind "data."; NULL unless FROM_DATA_MEMBER */
-    } from[2];      /* tried in order, null counts as absent: `from data.user_id|userId` */
+        char *path;       /* behind "data."; NULL unless FROM_DATA_MEMBER */
+        uint8_t step;     /* the path's first step: an index into the stream's `step` … */
+        const char *rest; /* … and what follows it, NULL: nothing */
+    } from[2];            /* tried in order, null counts as absent: `from data.user_id|userId` */
     unsigned froms;
 };
 
@@ -63,7 +65,9 @@ struct stream {
     bool only_types; /* a type that is not listed is UNSUPPORTED_TYPE when the stream was named */
     struct span type[STREAM_TYPES_MAX];
     unsigned types;
-    char *types_text; /* what `type` looks into */
+    char *types_text;                         /* what `type` looks into */
+    struct span step[2 * STREAM_COLUMNS_MAX]; /* first steps of all paths, each once */
+    unsigned steps;
     /* The bound of a COPY row: row_bytes_fixed + data_overlap * event_data_bytes_max(). One byte of
      * the data can go into as many columns as data_overlap says: 2 for `raw jsonb from data, total
      * numeric from data.total`. */

@@ -19,10 +19,13 @@ struct table_name {
 
 /* Each: true, or false with a sentence in `why` (STREAM_WHY_BYTES). */
 NODISCARD bool stream_text_table(const char *text, struct table_name *out, char *why);
-/* Fills column, columns, identity, row_bytes_fixed, data_overlap. Paths are allocated, also on
+/* Fills all that comes from the columns. Paths are allocated, also on
  * failure. */
 NODISCARD bool stream_text_columns(struct stream *stream, const char *text, char *why);
 /* Fills type, types, only_types from stream->types_text. */
 NODISCARD bool stream_text_types(struct stream *stream, char *why);
+
+/* Fills what follows from the columns: step, steps, row_bytes_fixed, data_overlap. */
+void stream_plan(struct stream *stream);
 
 #endif

@@ -524,6 +524,40 @@ static void test_paths(void **state)
                   "{\"_extra\":{\"more\":1}}" NONE);
 }
 
+/* One walk for many paths finds what a search for each would: the last of a name, escaped or not.
+ */
+static void test_many_paths(void **state)
+{
+    (void)state;
+    static const char columns[] = "a text from data.a, b text from data.b.c, c text from data.b.d, "
+                                  "d text from data.nobody|data.a.x, e text from data.e";
+    CHECK_COLUMNS(
+        columns,
+        "{\"type\":\"t\",\"data\":{\"b\":{\"c\":1},\"a\":{\"x\":5},\"b\":{\"d\":2,\"d\":3},"
+        "\"e\":1,\"e\":2,\"a\":{\"x\":6}}}",
+        "\0\x05"
+        "\0\0\0\x07"
+        "{\"x\":6}" NONE "\0\0\0\x01"
+        "3"
+        "\0\0\0\x01"
+        "6"
+        "\0\0\0\x01"
+        "2");
+    CHECK_COLUMNS(
+        columns, "{\"type\":\"t\",\"data\":{\"\\u0061\":{\"x\":6},\"b\":{\"\\u0063\":1},\"e\":[]}}",
+        "\0\x05"
+        "\0\0\0\x07"
+        "{\"x\":6}"
+        "\0\0\0\x01"
+        "1" NONE "\0\0\0\x01"
+        "6"
+        "\0\0\0\x02"
+        "[]");
+    CHECK_COLUMNS(columns, "{\"type\":\"t\",\"data\":{}}", "\0\x05" NONE NONE NONE NONE NONE);
+    CHECK_COLUMNS(columns, "{\"type\":\"t\",\"data\":[{\"a\":1}]}",
+                  "\0\x05" NONE NONE NONE NONE NONE);
+}
+
 static void test_required(void **state)
 {
     (void)state;
@@ -608,6 +642,7 @@ int main(void)
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_sources),
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_many_paths),
         cmocka_unit_test(test_required),
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_row_length),
