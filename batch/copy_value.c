@@ -17,9 +17,6 @@ enum {
     UUID_BYTES = 16,
 };
 
-#define YEAR_1_US     INT64_C(-62135596800000000)
-#define YEAR_10000_US INT64_C(253402300800000000)
-
 static bool read_number(enum json_kind kind, struct span text, struct decimal *out)
 {
     return (kind == JSON_NUMBER || kind == JSON_STRING) && decimal_read(text, out);
@@ -81,27 +78,11 @@ static size_t put_boolean(enum json_kind kind, struct span text, uint8_t *out)
     return yes || no ? 1 : 0;
 }
 
-/* CONTRACTS.md 1: epoch milliseconds, or seconds below 10^11; within the years that RFC 3339 can
- * write. */
-static bool read_epoch(struct span text, int64_t *out_us)
-{
-    enum { SECONDS_POWER = 11, US_OF_SECONDS = 6, US_OF_MILLISECONDS = 3 };
-    struct decimal decimal;
-    int64_t us;
-    if (!decimal_read(text, &decimal))
-        return false;
-    int power = decimal_below(&decimal, SECONDS_POWER) ? US_OF_SECONDS : US_OF_MILLISECONDS;
-    if (!decimal_scaled(&decimal, power, &us) || us < YEAR_1_US || us >= YEAR_10000_US)
-        return false;
-    *out_us = us;
-    return true;
-}
-
 static size_t put_time(enum json_kind kind, struct span text, uint8_t *out)
 {
     int64_t us;
     bool good = kind == JSON_STRING   ? event_time_parse(text, &us)
-                : kind == JSON_NUMBER ? read_epoch(text, &us)
+                : kind == JSON_NUMBER ? event_time_from_number(text, &us)
                                       : false;
     if (!good)
         return 0;

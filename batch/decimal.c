@@ -126,36 +126,20 @@ static unsigned digit_at(const struct decimal *decimal, int64_t index)
     return (unsigned)(at < whole ? decimal->whole.at[at] : decimal->fraction.at[at - whole]) - '0';
 }
 
-bool decimal_below(const struct decimal *decimal, int power)
-{
-    return digit_count(decimal) == 0 || decimal->power + digit_count(decimal) <= power;
-}
-
-/* The first `count` digits, zeros after the last, as a signed number. count <= 19, so that it fits
- * 64 bits. */
-static bool leading(const struct decimal *decimal, int64_t count, int64_t *out)
-{
-    uint64_t value = 0;
-    for (int64_t i = 0; i < count; i++)
-        value = value * 10 + digit_at(decimal, i);
-    if (value > (uint64_t)INT64_MAX + decimal->negative)
-        return false;
-    *out = (int64_t)(decimal->negative ? 0 - value : value);
-    return true;
-}
-
-bool decimal_scaled(const struct decimal *decimal, int power, int64_t *out)
-{
-    enum { INT64_DIGITS = 19 };
-    int64_t count = digit_count(decimal) == 0 ? 0 : digit_count(decimal) + decimal->power + power;
-    return count <= INT64_DIGITS && leading(decimal, count, out);
-}
-
 bool decimal_integer(const struct decimal *decimal, int64_t least, int64_t most, int64_t *out)
 {
-    int64_t value;
-    if ((digit_count(decimal) > 0 && decimal->power < 0) || !decimal_scaled(decimal, 0, &value) ||
-        value < least || value > most)
+    enum { INT64_DIGITS = 19 };
+    int64_t count = digit_count(decimal) == 0 ? 0 : digit_count(decimal) + decimal->power;
+    bool whole = digit_count(decimal) == 0 || decimal->power >= 0;
+    if (!whole || count > INT64_DIGITS)
+        return false;
+    uint64_t magnitude = 0; /* 19 digits always fit */
+    for (int64_t i = 0; i < count; i++)
+        magnitude = magnitude * 10 + digit_at(decimal, i);
+    if (magnitude > (uint64_t)INT64_MAX + decimal->negative)
+        return false;
+    int64_t value = (int64_t)(decimal->negative ? 0 - magnitude : magnitude);
+    if (value < least || value > most)
         return false;
     *out = value;
     return true;

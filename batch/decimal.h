@@ -24,12 +24,6 @@ NODISCARD bool decimal_read(struct span text, struct decimal *out);
 NODISCARD bool decimal_integer(const struct decimal *decimal, int64_t least, int64_t most,
                                int64_t *out);
 
-/* value × 10^power, cut off towards zero; false: it does not fit. */
-NODISCARD bool decimal_scaled(const struct decimal *decimal, int power, int64_t *out);
-
-/* Is |value| < 10^power? */
-bool decimal_below(const struct decimal *decimal, int power);
-
 /*
  * Postgres's binary numeric (src/backend/utils/adt/numeric.c, numeric_recv), exact, with the scale
  * as written. Returns its length, at most 12 bytes and one for every two of the text's; 0: numeric
