@@ -235,3 +235,8 @@ bool heap_adopt(struct heap *heap, size_t capacity)
     heap->out += capacity;
     return true;
 }
+
+void heap_discard(void *at)
+{
+    free(at);
+}

@@ -56,5 +56,7 @@ size_t heap_bytes(const struct heap *heap);
  * budget). */
 void heap_forget(struct heap *heap, size_t capacity);
 NODISCARD bool heap_adopt(struct heap *heap, size_t capacity);
+/* Frees a run that has been forgotten and was not adopted. */
+void heap_discard(void *at);
 
 #endif

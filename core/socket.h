@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The few calls on sockets that are made at once and not through the ring: opening a listener,
+ * asking who the peer is, and shutting down. A simulated network replaces this file with
+ * core/ring.c.
+ */
+#ifndef CORE_SOCKET_H
+#define CORE_SOCKET_H
+
+#include "core/must.h"
+#include <stdint.h>
+
+enum { SOCKET_PEER_MAX = 56 }; /* bytes of "[address]:port" with its end */
+
+/*
+ * A TCP listener on "127.0.0.1:7070", "[::1]:7070", "localhost:0" or "*:7070" (every address of the
+ * machine), to be shared with other listeners of this user (SO_REUSEPORT), whose connections send
+ * without delay. The descriptor, or -errno with a sentence in `why` (256 bytes); *bound, if not
+ * NULL, is the port that it got.
+ */
+NODISCARD int socket_listen(const char *address, uint16_t *bound, char *why);
+
+/* Who is at the other end. 0; -ENOTCONN: it has gone already; -EBADF, -ENOTSOCK: that is no socket.
+ */
+NODISCARD int socket_peer(int socket, char peer[SOCKET_PEER_MAX]);
+
+/* No more will be sent; the peer sees the end of the stream after what is on its way. */
+void socket_shutdown_sending(int socket);
+/* Both directions: requests in flight on it complete. */
+void socket_shutdown(int socket);
+void socket_close(int socket);
+
+#endif
