@@ -6,11 +6,12 @@
  *              00-7F   80-8F   90-9F   A0-BF   C2-DF   E0   E1-EC,EE,EF   ED   F0   F1-F3   F4
  *   WHOLE      WHOLE   .       .       .       ONE     E0   TWO           ED   F0   THREE   F4
  *   ONE        .       WHOLE   WHOLE   WHOLE
- *   TWO        .       ONE     ONE     ONE             ONE, TWO, THREE: so many more bytes are to
- * come THREE      .       TWO     TWO     TWO AFTER_E0   .       .       .       ONE (shorter forms
- * exist below A0) AFTER_ED   .       ONE     ONE     .               (surrogates from A0) AFTER_F0
- * .       .       TWO     TWO             (shorter forms exist below 90) AFTER_F4   .       TWO .
- * .               (above U+10FFFF from 90)
+ *   TWO        .       ONE     ONE     ONE        ONE, TWO, THREE: so many bytes are to come
+ *   THREE      .       TWO     TWO     TWO
+ *   AFTER_E0   .       .       .       ONE        shorter forms exist below A0
+ *   AFTER_ED   .       ONE     ONE     .          surrogates from A0
+ *   AFTER_F0   .       .       TWO     TWO        shorter forms exist below 90
+ *   AFTER_F4   .       TWO     .       .          above U+10FFFF from 90
  *
  * Sixteen bytes of plain ASCII between two characters are passed over together.
  */

@@ -12,13 +12,16 @@
  * protocol is answered with its close code: 1002, 1007 as soon as a byte cannot be UTF-8 any more,
  * 1009 as soon as a header says too much.
  *
- * The user's own struct begins with a struct socket. Order of calls:
- *   socket_init → socket_start (sends the 101, changes the wire, calls ops->opened) → ops->message
- * … → ops->closed The memory belongs to the user, who frees it in ops->closed and nowhere else once
- * socket_start() was called.
+ * The user's own struct begins with a struct websocket. Order of calls:
+ *
+ *   websocket_init → websocket_start (queues the 101, changes the wire, calls ops->opened)
+ *   → ops->message, ops->settle … → ops->closed
+ *
+ * The memory belongs to the user, who frees it in ops->closed and, once websocket_start() was
+ * called, nowhere else.
  */
-#ifndef WS_SOCKET_H
-#define WS_SOCKET_H
+#ifndef WS_WEBSOCKET_H
+#define WS_WEBSOCKET_H
 
 #include "core/buf.h"
 #include "core/conn.h"
@@ -44,7 +47,7 @@ enum close_code {
 };
 
 /* The same for all sockets of a door; outlives them. */
-struct socket_options {
+struct websocket_options {
     size_t message_bytes; /* limits.message_bytes: the longest message, decompressed */
     uint64_t idle_ns;     /* limits.idle_ms: silent this long: gone. Half of it: pinged */
     uint64_t close_ns;    /* how long the peer may take to answer our close frame */
@@ -52,90 +55,87 @@ struct socket_options {
                              agreed */
 };
 
-struct socket;
+struct websocket;
 
 /* A message that has come. */
 struct message {
-    struct span text; /* may be changed in place; text.at is never NULL */
+    struct span text; /* may be changed in place; readable until ops->settle returns; never NULL */
     bool binary;
-    /*
-     * Where the text lies: NULL: in the received run, readable until ops->settle returns; else in
-     * this buffer, which goes when ops->message returns, unless the user takes its memory over
-     * (copies the struct and buf_init()s the original).
-     */
-    struct buf *memory;
 };
 
-struct socket_ops {
-    const char *name;                                         /* for logs and metrics */
-    void (*opened)(struct socket *socket, struct turn *turn); /* may be NULL */
+struct websocket_ops {
+    const char *name;                                        /* for logs and metrics */
+    void (*opened)(struct websocket *ws, struct turn *turn); /* may be NULL */
     /* False: no further message for now (conn_throttle() was called): keep what is not done, go on
      * in `resume`. */
-    bool (*message)(struct socket *socket, struct turn *turn, const struct message *message);
-    /* The run ends, and with it the texts that lie in it: let go of all that was collected. May be
-     * NULL. False: as above. Comes after the last message of each run and before any close frame.
-     */
-    bool (*settle)(struct socket *socket, struct turn *turn);
+    bool (*message)(struct websocket *ws, struct turn *turn, const struct message *message);
+    /* The texts of the messages so far are about to go: let go of all that was collected. Comes at
+     * the end of a run, behind a message that was gathered, and before any close frame. May be
+     * NULL. False: as above. */
+    bool (*settle)(struct websocket *ws, struct turn *turn);
     /* The connection is read again after a false: go on. False: still not done. NULL only if never
      * false. */
-    bool (*resume)(struct socket *socket, struct turn *turn);
+    bool (*resume)(struct websocket *ws, struct turn *turn);
     /* A hold has come true; the socket then sends its reply. May be NULL. */
-    void (*released)(struct socket *socket, struct turn *turn, const struct hold *hold);
-    /* socket->expires_ns has come: say why; the socket then closes with 1008. May be NULL. */
-    void (*expired)(struct socket *socket, struct turn *turn);
+    void (*released)(struct websocket *ws, struct turn *turn, const struct hold *hold);
+    /* ws->expires_ns has come: say why; the socket then closes with 1008. May be NULL. */
+    void (*expired)(struct websocket *ws, struct turn *turn);
     /* The connection is gone: free the memory. `code`: the peer's close code, ours if we closed, or
      * 1005, 1006. */
-    void (*closed)(struct socket *socket, struct turn *turn, uint16_t code);
+    void (*closed)(struct websocket *ws, struct turn *turn, uint16_t code);
 };
 
-enum socket_state {
-    SOCKET_OPEN,
-    SOCKET_STALLED, /* ops said false; a byte is held back so that input is offered again */
-    SOCKET_CLOSING, /* our close frame went first; the peer's is awaited, data passes unread */
-    SOCKET_DONE,    /* both close frames are said, or the peer broke the protocol */
+enum websocket_state {
+    WEBSOCKET_OPEN,
+    WEBSOCKET_STALLED, /* ops said false; a byte is held back so that input is offered again */
+    WEBSOCKET_CLOSING, /* our close frame went first; the peer's is awaited, data passes unread */
+    WEBSOCKET_DONE,    /* both close frames are said, or the peer broke the protocol */
 };
 
-struct socket {
+struct websocket {
     struct wire wire;
-    const struct socket_ops *ops;
-    const struct socket_options *options;
+    const struct websocket_ops *ops;
+    const struct websocket_options *options;
     struct inflater *inflater;
     struct deflater *deflater;
     struct buf gather;   /* of a message that did not come in one piece */
     uint64_t left;       /* payload bytes of the current data frame still to come */
     uint64_t heard_ns;   /* when bytes last came */
-    uint64_t expires_ns; /* monotonic; 0: never. The user sets it before socket_start() */
+    uint64_t expires_ns; /* monotonic; 0: never. The user sets it before websocket_start() */
     uint32_t mask;       /* of the current frame, turned to its next byte */
     uint16_t close_code;
     struct deflate_terms terms;
     struct utf8 utf8;
-    uint8_t state;   /* enum socket_state */
+    uint8_t state;   /* enum websocket_state */
     uint8_t kind;    /* FRAME_TEXT or FRAME_BINARY while a message is under way, else 0 */
     bool in_frame;   /* inside a data frame's payload */
     bool final;      /* … which ends its message */
     bool compressed; /* the message under way is */
-    bool holds_back; /* the first byte of the next run is the one held back: ws/socket.c */
+    bool holds_back; /* the first byte of the next run is the one held back: ws/websocket.c */
 };
 
 /* Zeroes all of it but nothing behind it. */
-void socket_init(struct socket *socket, const struct socket_ops *ops,
-                 const struct socket_options *options);
+void websocket_init(struct websocket *ws, const struct websocket_ops *ops,
+                    const struct websocket_options *options);
 
 /* The connection becomes a WebSocket: the 101 is queued and the wire changed. False: no room for
  * the 101; nothing was changed, ops->closed will not be called. */
-NODISCARD bool socket_start(struct socket *socket, struct turn *turn, struct conn *conn,
-                            const struct handshake *handshake);
+NODISCARD bool websocket_start(struct websocket *ws, struct turn *turn, struct conn *conn,
+                               const struct handshake *handshake);
 
 /* Sends a message. False: the peer is too slow for the output limit (or there is no memory): the
  * connection has been aborted. Nothing is sent any more once a close frame is. */
-bool socket_send(struct socket *socket, struct turn *turn, bool binary, struct span text);
+bool websocket_send(struct websocket *ws, struct turn *turn, bool binary, struct span text);
 
 /* Begins the closing handshake; after the replies that are still held. `reason`: at most 123 bytes
  * of UTF-8. */
-void socket_close(struct socket *socket, struct turn *turn, uint16_t code, const char *reason);
+void websocket_close(struct websocket *ws, struct turn *turn, uint16_t code, const char *reason);
 
-/* conn_hold() with frames as the reply; hold->tag is the user's but for SOCKET_TAG_CLOSE. */
-enum { SOCKET_FRAME_ROOM = FRAME_HEADER_UNMASKED_MAX };
-#define SOCKET_TAG_CLOSE UINT64_MAX
+/* Closes now, without a word: the peer is too slow, or there is no memory for it. */
+void websocket_abort(struct websocket *ws, struct turn *turn);
+
+/* A user may conn_hold() whole frames; they are sent when they come true. hold->tag is the user's,
+ * but for this one. */
+#define WEBSOCKET_TAG_CLOSE UINT64_MAX
 
 #endif
