@@ -109,7 +109,7 @@ static void hand_on(struct websocket *ws, struct turn *turn, const struct messag
 static ptrdiff_t hand_on_gathered(struct websocket *ws, struct turn *turn)
 {
     if (ws->kind == FRAME_TEXT && !utf8_whole(ws->utf8))
-        return fail(ws, turn, CLOSE_INVALID_DATA, "text ends inside a UTF-8 character");
+        return fail(ws, turn, CLOSE_INVALID_DATA, "text is not UTF-8");
     struct message message = {
         .text = buf_span(&ws->gather),
         .binary = ws->kind == FRAME_BINARY,
@@ -148,6 +148,14 @@ static ptrdiff_t refuse_piece(struct websocket *ws, struct turn *turn, int fault
     return fail(ws, turn, CLOSE_INTERNAL_ERROR, "out of memory");
 }
 
+/* Is what came behind `before` still text? Asked before any other fault is told: it came first. */
+static bool is_still_text(struct websocket *ws, size_t before)
+{
+    const struct buf *gather = &ws->gather;
+    return ws->kind != FRAME_TEXT || gather->length == before ||
+           utf8_feed(&ws->utf8, gather->at + before, gather->length - before);
+}
+
 /* Payload of the current frame, as much as is here. Returns the bytes used. */
 static ptrdiff_t payload(struct websocket *ws, struct turn *turn, uint8_t *at, size_t length)
 {
@@ -157,13 +165,12 @@ static ptrdiff_t payload(struct websocket *ws, struct turn *turn, uint8_t *at, s
     ws->mask = frame_mask_at(ws->mask, here);
     bool last = here == ws->left && ws->final;
     int fault = keep(ws, at, here, last);
+    if (!is_still_text(ws, before))
+        return fail(ws, turn, CLOSE_INVALID_DATA, "text is not UTF-8");
     if (fault != DEFLATE_OK)
         return refuse_piece(ws, turn, fault);
     ws->left -= here;
     ws->in_frame = ws->left > 0;
-    if (ws->kind == FRAME_TEXT && ws->gather.length > before &&
-        !utf8_feed(&ws->utf8, ws->gather.at + before, ws->gather.length - before))
-        return fail(ws, turn, CLOSE_INVALID_DATA, "text is not UTF-8");
     if (last && hand_on_gathered(ws, turn) == STEP_OVER)
         return STEP_OVER;
     return (ptrdiff_t)here;
