@@ -13,6 +13,23 @@ static void inherit(struct span *own, struct span from_envelope)
         *own = from_envelope;
 }
 
+/* Texts that were written with escapes lie inside the event that they were decoded for: those of
+ * `from` come along. */
+static void bring_texts(struct event *event, const struct event *from)
+{
+    struct span *const texts[] = {&event->type,    &event->id,         &event->tenant_id,
+                                  &event->user_id, &event->project_id, &event->session_id,
+                                  &event->room_id};
+    const uint8_t *begin = from->decoded[0], *end = begin + sizeof from->decoded;
+    for (unsigned i = 0; i < COUNT_OF(texts); i++) {
+        const uint8_t *at = texts[i]->at;
+        if (LIKELY(at < begin || at >= end))
+            continue;
+        texts[i]->at = event->decoded[0] + (at - begin);
+        memcpy(event->decoded[0] + (at - begin), at, texts[i]->length);
+    }
+}
+
 static void inherit_members(struct event *inner, const struct event *envelope)
 {
     inherit(&inner->id, envelope->id);
@@ -59,10 +76,13 @@ static enum event_code unwrap(struct event *event, const struct event_rules *rul
     if (code != EVENT_ACCEPTED) {
         inherit(&inner.id, event->id);
         event->id = inner.id;
+        bring_texts(event, &inner);
         return code;
     }
     inherit_members(&inner, event);
+    bring_texts(&inner, event);
     *event = inner;
+    bring_texts(event, &inner);
     return EVENT_ACCEPTED;
 }
 
