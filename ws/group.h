@@ -5,15 +5,10 @@
  * whenever a run of input has ended.
  *
  *   group_add, group_refuse … → group_judge → read the first `judged` entries → group_clear
- *
- * Parsing may decode strings where they stand. If the intake takes only some, the others must be
- * parsed anew later, so the group remembers what they looked like (only where there is a backslash)
- * and puts it back.
  */
 #ifndef WS_GROUP_H
 #define WS_GROUP_H
 
-#include "core/buf.h"
 #include "proto/intake.h"
 
 /* What the text is. */
@@ -24,19 +19,16 @@ enum group_kind {
 
 struct group_entry {
     struct span whole; /* what must be given again if this is not judged */
-    struct span text;  /* the part of it that parsing may have changed */
-    size_t saved;      /* where in `undo` its bytes are, if has_saved */
-    bool has_saved;
-    bool offered; /* it is event[event]; else `own` says why not */
+    bool offered;      /* it is event[event]; else `own` says why not */
     unsigned event;
     struct span id; /* {NULL,0}: none */
     struct verdict own;
+    uint8_t id_decoded[EVENT_TEXT_MAX]; /* where `id` lies if it had escapes and was not offered */
 };
 
 struct group {
     unsigned entries, events;
     unsigned judged; /* after group_judge(): so many entries from the first have their verdict */
-    struct buf undo;
     struct event_rules cart_rules;
     struct group_entry entry[INTAKE_MAX];
     struct event event[INTAKE_MAX];
@@ -44,20 +36,21 @@ struct group {
     struct verdict verdict[INTAKE_MAX]; /* of event[…] */
 };
 
-/* False: no memory. */
-NODISCARD bool group_init(struct group *group, const struct intake *intake);
-void group_fini(struct group *group);
+void group_init(struct group *group, const struct intake *intake);
 
-/* Is there a place for this text? If not: judge and clear first; an empty group always has one. */
-bool group_fits(const struct group *group, struct span text);
-/* `text` lies within `whole`. */
+static inline bool group_is_full(const struct group *group)
+{
+    return group->entries == INTAKE_MAX;
+}
+
+/* `text` lies within `whole`, which must stay until the group is cleared. */
 void group_add(struct group *group, const struct intake *intake, enum group_kind kind,
                struct span whole, struct span text);
 void group_refuse(struct group *group, struct span whole, struct span id,
                   const struct refusal *refusal);
 
-/* To the intake. True: all have been judged; false: those from `judged` on look as they came, and
- * there is no room. */
+/* To the intake. True: all have been judged; false: those from `judged` on have not, for there is
+ * no room. */
 NODISCARD bool group_judge(struct group *group, struct intake *intake, struct turn *turn,
                            const struct source *source);
 /* Of a judged entry; valid until group_clear(). */

@@ -170,13 +170,10 @@ static void end_batch(struct ingest *ingest)
 static void fill(struct ingest *ingest)
 {
     struct ingest_door *door = ingest->door;
-    struct json_walk *walk = &ingest->batch->walk, next = *walk;
     struct json_value item;
     struct span name;
-    while (json_next(&next, &name, &item) && group_fits(&door->group, item.text)) {
+    while (!group_is_full(&door->group) && json_next(&ingest->batch->walk, &name, &item))
         group_add(&door->group, door->options.intake, GROUP_ENVELOPE, item.text, item.text);
-        *walk = next;
-    }
 }
 
 /* What is left outlives the message that it came in. */
@@ -265,7 +262,7 @@ static bool take_text(struct ingest *ingest, struct turn *turn, struct span text
     struct parcel parcel;
     struct refusal refusal;
     struct span id;
-    if (!group_fits(group, text) && !settle_singles(ingest, turn)) {
+    if (group_is_full(group) && !settle_singles(ingest, turn)) {
         keep(ingest, turn, text);
         return false;
     }
@@ -430,10 +427,7 @@ struct ingest_door *ingest_door_open(const struct ingest_options *options)
         return NULL;
     door->options = *options;
     door->reply.max = REPLY_BYTES_MAX;
-    if (!group_init(&door->group, options->intake)) {
-        free(door);
-        return NULL;
-    }
+    group_init(&door->group, options->intake);
     return door;
 }
 
@@ -441,7 +435,6 @@ void ingest_door_close(struct ingest_door *door)
 {
     if (door == NULL)
         return;
-    group_fini(&door->group);
     buf_fini(&door->reply);
     free(door);
 }

@@ -39,7 +39,7 @@ static struct verdict judge(const struct event *event)
 }
 
 static unsigned fake_accept(struct intake *intake, struct turn *turn, const struct source *source,
-                            const struct event *events, const struct stream *const *streams,
+                            struct event *events, const struct stream *const *streams,
                             unsigned count, struct verdict *verdicts)
 {
     (void)intake;
@@ -268,6 +268,37 @@ static void refusals(void **state)
     refused("{\"type\":\"event\",\"data\":{\"type\":\"a b\",\"id\":\"x\"}}", "INVALID_FIELD", "x");
     refused("{\"type\":\"event\",\"data\":{\"type\":\"a\",\"id\":\"x\",\"data\":\"\\u0000\"}}",
             "UNSTORABLE_TEXT", "x");
+}
+
+/* Ids with escapes lie outside the text: each answer names its own all the same. */
+static void escaped_ids(void **state)
+{
+    (void)state;
+    struct buf in = {.max = 1 << 20};
+    client_text(&in, "{\"type\":\"event\",\"data\":{\"id\":\"o\\u006ee\",\"type\":\"a b\"}}");
+    client_text(&in, "{\"type\":\"event\",\"data\":{\"id\":\"t\\u0077o\",\"type\":\"\"}}");
+    client_text(&in,
+                "{\"type\":\"cart_event\",\"id\":\"thr\\u0065e\",\"data\":{\"userId\":\"u\"}}");
+    client_text(&in, "{\"type\":\"cart_event\",\"x\":1,\"data\":{\"eventId\":\"fo\\u0075r\"}}");
+    client_text(&in, "{\"type\":\"cart_event\",\"id\":\"fiv\\u0065\",\"data\":{\"eventType\":"
+                     "\"item_\\u0061dded\"}}");
+    client_text(&in, "{\"type\":\"cart_event\",\"data\":{\"eventId\":\"s\\u0069x\",\"eventType\":"
+                     "\"item_\\u0061dded\"}}");
+    start(ACK_SPOOLED, 100);
+    fake_receive(&conn, &turn, in.at, in.length);
+    release_all();
+    assert_string_equal(fake.log, "item_added/five/cart_events item_added/six/cart_events ");
+    static const char *const ids[] = {"\"one\"",  "\"two\"",  "\"three\"",
+                                      "\"four\"", "\"five\"", "\"six\""};
+    const char *rest = sent();
+    for (unsigned i = 0; i < COUNT_OF(ids); i++) {
+        const char *line = rest;
+        rest = strchr(rest, '\n') + 1;
+        const char *id = strstr(line, ids[i]);
+        assert_true(id != NULL && id < rest);
+    }
+    stop();
+    buf_fini(&in);
 }
 
 static void too_large(void **state)
@@ -556,6 +587,7 @@ int main(void)
         cmocka_unit_test(binary_and_escapes),
         cmocka_unit_test(cart_with_more),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(escaped_ids),
         cmocka_unit_test(too_large),
         cmocka_unit_test(refused_by_the_intake),
         cmocka_unit_test(one_run_is_one_group),
