@@ -31,7 +31,37 @@
 
 struct spool;
 
+/* ── The directory of the node: what all its shards share ───────────────────────────────────── */
+
+/*
+ *   directory/lock       locked for as long as the directory is open: one process
+ *   directory/identity   node, epoch, secret: made once, never changed
+ *   directory/boot       the number of this boot, durable before any segment of it
+ *   directory/shard-NN   a shard's segments
+ */
+struct spool_directory;
+
+enum { SPOOL_SECRET_BYTES = 16, SPOOL_NODE_MAX = 200, SPOOL_SHARDS_MAX = 64 };
+
+/*
+ * Opens the directory, made if absent, and begins a new boot. 0, or -errno with a sentence in `why` (512 bytes):
+ * -EWOULDBLOCK another process has it; -EINVAL it is another node's; -EPROTO a newer version's; -EBADMSG its identity
+ * is damaged. Recovery and all shards come after this; it is closed last.
+ */
+NODISCARD int spool_directory_open(struct spool_directory **out, const char *path, const char *node,
+                                   char *why);
+void spool_directory_close(struct spool_directory *directory);
+uint64_t spool_directory_epoch(const struct spool_directory *directory); /* never 0, below 2^63 */
+uint64_t spool_directory_boot(const struct spool_directory *directory);
+/* SPOOL_SECRET_BYTES random bytes that stay the same for the epoch: the key of the de-duplication keys' hash. */
+const uint8_t *spool_directory_secret(const struct spool_directory *directory);
+/* A bit for each shard-NN that was there when it was opened: those above the shard count are orphans. */
+uint64_t spool_directory_shards(const struct spool_directory *directory);
+
+/* ── One shard's spool ──────────────────────────────────────────────────────────────────────── */
+
 struct spool_options {
+    struct spool_directory *shared; /* NULL: spool_open() opens `directory` for this shard alone */
     const char *directory; /* of all shards; this one's is directory/shard-NN, made if absent */
     const char *node;      /* node.name */
     unsigned shard;
@@ -68,7 +98,13 @@ struct spool_recovery {
  */
 NODISCARD int spool_open(struct spool **out, const struct spool_options *options,
                          struct spool_recovery *recovery, char *why);
-/* Everything in flight must have completed. */
+/*
+ * Recovery alone, for the directory of a shard that no longer runs (a higher shard count left it): afterwards a
+ * spool_reader finds every sequence below recovery->next. Options and errors as for spool_open().
+ */
+NODISCARD int spool_recover(const struct spool_options *options, struct spool_recovery *recovery,
+                            char *why);
+/* All blocks have been given back, and everything in flight has completed or the ring has been closed. */
 void spool_close(struct spool *spool);
 
 /* Room for a row of at most `row_bytes` (with a key) in the open block, beginning a new block if need be; NULL: no
@@ -132,7 +168,10 @@ uint64_t spool_reader_epoch(const struct spool_reader *reader);
 /*
  * The block that holds `sequence` (blocks below it are passed over; a view may begin before it, never after). Only
  * call with sequence < durable. 1: *view and *streams are valid until the next call; 0: there is none (sequence is
- * past the end); -EBADMSG: damaged on disk, `why` says where; -errno.
+ * past the end); -EBADMSG: damaged on disk, `why` says where; -ENOENT: it was on the disk once and has been removed
+ * after it was stored; -errno.
+ * 2: the sequence was lost to damage and the operator accepted that: *view has no rows, and its first_sequence is the
+ * next one that exists, perhaps not written yet. The writer moves the checkpoint there, loudly.
  */
 NODISCARD int spool_reader_get(struct spool_reader *reader, uint64_t sequence,
                                struct block_view *view, const struct spool_stream **streams,

@@ -29,5 +29,7 @@ NODISCARD int file_lock(int file);
 NODISCARD int file_list(int directory, int (*each)(void *context, const char *name), void *context);
 /* Bytes free to this user on the file system that `file` is on. */
 NODISCARD int64_t file_space(int file);
+/* A hint: it will be read from front to back, so the kernel may fetch well ahead. */
+void file_read_ahead(int file);
 
 #endif
