@@ -2,10 +2,10 @@
 /*
  * Taking blocks apart and putting them together; batch/block.h has the bytes drawn.
  *
- * A block is judged twice. The header first: its own checksum covers every length, so a length is believed only
- * when it is true, and then whether the lengths add up. The payload after that: its checksum, and whether the runs,
- * keys and marks say nothing that the rows do not bear out. Whoever holds a view that passed both may walk it without
- * another check.
+ * A block is judged twice. The header first: its own checksum covers every length, so a length is
+ * believed only when it is true, and then whether the lengths add up. The payload after that: its
+ * checksum, and whether the runs, keys and marks say nothing that the rows do not bear out. Whoever
+ * holds a view that passed both may walk it without another check.
  */
 #include "batch/block.h"
 #include "batch/little.h"

@@ -6,23 +6,22 @@
  *   ├── header ────────┼── rows ──────┼── runs ──────┼── keys ──────┼── marks ──────┤ zeros to 4096
  *
  *   header (little-endian; bytes 8..127 are covered by header_crc, and so is the length)
- *     0 u32 magic 'RMB1'      4 u32 header_crc        8 u32 length (header + payload, without the zeros)
- *    12 u32 rows             16 u64 first_sequence   24 u64 segment      32 u64 boot
- *    40 u64 durable (the shard's next durable sequence when this was written)
- *    48 i64 wall_us          56 u32 rows_bytes       60 u32 runs         64 u32 keys
- *    68 u32 marks_bytes      72 u32 payload_crc      76 u32 shard        80 u64 lost_until
- *    88 u64 durable_bytes (how far this segment was durable when this was written: bytes from its beginning)
- *    96 … 127 zero
- *   rows   COPY tuples (batch/copy.h), in the order of their sequence: row i is first_sequence + i
- *   runs   { u16 stream; u16 zero; u32 rows; u32 bytes } each: neighbouring rows of one stream. `stream` is an index
- *          into the list in the segment's header
- *   keys   { u32 row; u32 zero; u64 high; u64 low } each: the de-duplication key of the rows that have one
- *   marks  { u8 length; name; u64 count } each: how far a named producer had come; the last of a name holds
+ *     0 u32 magic 'RMB1'      4 u32 header_crc        8 u32 length (header + payload, without the
+ * zeros) 12 u32 rows             16 u64 first_sequence   24 u64 segment      32 u64 boot 40 u64
+ * durable (the shard's next durable sequence when this was written) 48 i64 wall_us          56 u32
+ * rows_bytes       60 u32 runs         64 u32 keys 68 u32 marks_bytes      72 u32 payload_crc 76
+ * u32 shard        80 u64 lost_until 88 u64 durable_bytes (how far this segment was durable when
+ * this was written: bytes from its beginning) 96 … 127 zero rows   COPY tuples (batch/copy.h), in
+ * the order of their sequence: row i is first_sequence + i runs   { u16 stream; u16 zero; u32 rows;
+ * u32 bytes } each: neighbouring rows of one stream. `stream` is an index into the list in the
+ * segment's header keys   { u32 row; u32 zero; u64 high; u64 low } each: the de-duplication key of
+ * the rows that have one marks  { u8 length; name; u64 count } each: how far a named producer had
+ * come; the last of a name holds
  *
- * A block with rows == 0 carries only marks, or nothing: then it is there for its `durable`, as the witness that what
- * stands before it had been acknowledged. With lost_until != 0 it stands for damage that the operator accepted: the
- * sequences first_sequence … lost_until - 1 are gone. Pure; the layout is used by the spool, recovery, the writer and
- * the simulation's checker.
+ * A block with rows == 0 carries only marks, or nothing: then it is there for its `durable`, as the
+ * witness that what stands before it had been acknowledged. With lost_until != 0 it stands for
+ * damage that the operator accepted: the sequences first_sequence … lost_until - 1 are gone. Pure;
+ * the layout is used by the spool, recovery, the writer and the simulation's checker.
  */
 #ifndef BATCH_BLOCK_H
 #define BATCH_BLOCK_H
@@ -69,7 +68,8 @@ enum block_fault {
     BLOCK_CORRUPT = -3, /* a valid header whose payload's checksum or inner lengths are wrong */
 };
 
-/* Takes the block at `bytes` apart; with `payload` false only the header is judged, and the spans have lengths only. */
+/* Takes the block at `bytes` apart; with `payload` false only the header is judged, and the spans
+ * have lengths only. */
 NODISCARD enum block_fault block_read(struct span bytes, bool payload, struct block_view *out);
 struct block_run block_run_at(const struct block_view *view, unsigned index);
 struct dedup_key block_key_at(const struct block_view *view, unsigned index, uint32_t *row);
@@ -77,9 +77,10 @@ struct dedup_key block_key_at(const struct block_view *view, unsigned index, uin
 bool block_mark_next(const struct block_view *view, size_t *offset, struct span *name,
                      uint64_t *count);
 
-/* Making one. First the payload is put in place behind the header's room; block_seal() writes the header's part about
- * it (rows, runs, keys, the spans' lengths, first_sequence, wall_us, shard, lost_until of `view`; its length is the
- * answer); block_place() then says where the block goes, and may be called again when it has to go elsewhere. */
+/* Making one. First the payload is put in place behind the header's room; block_seal() writes the
+ * header's part about it (rows, runs, keys, the spans' lengths, first_sequence, wall_us, shard,
+ * lost_until of `view`; its length is the answer); block_place() then says where the block goes,
+ * and may be called again when it has to go elsewhere. */
 uint32_t block_seal(uint8_t *bytes, const struct block_view *view);
 void block_place(uint8_t *bytes, uint64_t segment, uint64_t boot, uint64_t durable,
                  uint64_t durable_bytes);

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery: what an earlier boot left of a shard's spool, and what of it counts. Before the loop runs, by plain
- * system calls.
+ * Recovery: what an earlier boot left of a shard's spool, and what of it counts. Before the loop
+ * runs, by plain system calls.
  *
- *   1  survey   which files there are, and their headers: from when on each segment is superseded by a later one
- *   2  scan     every block of every segment, once, in order. Good neighbours make a piece. Where a block is bad the
- *               search goes on page by page. Keys and marks are told to the caller while all is as it should be.
- *   3  judge    (recovery_judge.c) the torn end is dropped; damage is named
- *   4  tell     the keys and marks of what came after the first irregularity and counts all the same
- *   5  mend     (spool_rescue.c) with accept_loss, a damaged segment is copied to *.damaged and written anew without
- *               the damage, with a block in its place that says which sequences are gone: the reader steps over it
- *   6  move     blocks that look good but were never proven durable may stand in the kernel's cache only, after a
- *               write error even for good: they are written again, into a segment of this boot, before they count
- *   7  begin    a new segment, which supersedes whatever was torn off; only now empty leftovers are removed
+ *   1  survey   which files there are, and their headers: from when on each segment is superseded
+ * by a later one 2  scan     every block of every segment, once, in order. Good neighbours make a
+ * piece. Where a block is bad the search goes on page by page. Keys and marks are told to the
+ * caller while all is as it should be. 3  judge    (recovery_judge.c) the torn end is dropped;
+ * damage is named 4  tell     the keys and marks of what came after the first irregularity and
+ * counts all the same 5  mend     (spool_rescue.c) with accept_loss, a damaged segment is copied to
+ * *.damaged and written anew without the damage, with a block in its place that says which
+ * sequences are gone: the reader steps over it 6  move     blocks that look good but were never
+ * proven durable may stand in the kernel's cache only, after a write error even for good: they are
+ * written again, into a segment of this boot, before they count 7  begin    a new segment, which
+ * supersedes whatever was torn off; only now empty leftovers are removed
  *
  * A crash at any point of this leaves what was there before, or a step more.
  */
@@ -80,7 +81,8 @@ static int refuse(const struct recovery *recovery, const struct found *found, co
     return -EINVAL;
 }
 
-/* Is this a segment of ours at all? A foreign one was put here by mistake, and nothing good can come of guessing. */
+/* Is this a segment of ours at all? A foreign one was put here by mistake, and nothing good can
+ * come of guessing. */
 static int check_origin(const struct recovery *recovery, const struct found *found)
 {
     const struct segment_header *header = &recovery->file.header;
@@ -123,8 +125,8 @@ static int survey_headers(struct recovery *recovery)
 {
     for (unsigned i = 0; i < recovery->founds; i++) {
         struct found *found = &recovery->found[i];
-        int result = segment_file_open(&recovery->file, recovery->spool->shard_directory,
-                                       found->number);
+        int result =
+            segment_file_open(&recovery->file, recovery->spool->shard_directory, found->number);
         if (result < 0)
             return disk_failed(recovery, found->number, result);
         note_header(recovery, found);
@@ -214,10 +216,8 @@ static bool add_block(struct recovery *recovery, struct found *found, uint64_t o
     if (found_is_superseded(found, view))
         return true;
     tell_if_clean(recovery, found, offset, view);
-    struct piece piece = {.at = offset,
-                          .end = offset + room,
-                          .first = view->first_sequence,
-                          .last = last_of(view)};
+    struct piece piece = {
+        .at = offset, .end = offset + room, .first = view->first_sequence, .last = last_of(view)};
     struct piece *before = found->pieces > 0 ? &found->piece[found->pieces - 1] : NULL;
     if (before == NULL || before->end != piece.at || before->last != piece.first)
         return recovery_add_piece(found, piece);
@@ -253,8 +253,8 @@ static int scan(struct recovery *recovery)
         struct found *found = &recovery->found[i];
         if (i == 0)
             recovery->told = found->first;
-        int result = segment_file_open(&recovery->file, recovery->spool->shard_directory,
-                                       found->number);
+        int result =
+            segment_file_open(&recovery->file, recovery->spool->shard_directory, found->number);
         if (result < 0)
             return disk_failed(recovery, found->number, result);
         result = scan_blocks(recovery, found);
@@ -292,8 +292,8 @@ static int tell_rest(struct recovery *recovery)
         uint64_t from = i == recovery->rest_found ? recovery->rest_offset : 0;
         if (found->pieces == 0)
             continue;
-        int result = segment_file_open(&recovery->file, recovery->spool->shard_directory,
-                                       found->number);
+        int result =
+            segment_file_open(&recovery->file, recovery->spool->shard_directory, found->number);
         for (unsigned j = 0; result == 0 && j < found->pieces; j++)
             if (!found->piece[j].lost)
                 result = tell_piece(recovery, found, &found->piece[j], from);
@@ -304,7 +304,8 @@ static int tell_rest(struct recovery *recovery)
     return 0;
 }
 
-/* ── 3 judge, 5 mend ─────────────────────────────────────────────────────────────────────────────────── */
+/* ── 3 judge, 5 mend
+ * ─────────────────────────────────────────────────────────────────────────────────── */
 
 static int judge(struct recovery *recovery)
 {
@@ -346,7 +347,8 @@ static int keep(struct recovery *recovery, const struct found *found)
     return 0;
 }
 
-/* Nothing in it counts: an unused spare, a header that was torn. But if something is missing it may be this. */
+/* Nothing in it counts: an unused spare, a header that was torn. But if something is missing it may
+ * be this. */
 static void clear_away(struct recovery *recovery, const struct found *found)
 {
     char name[SEGMENT_NAME_BYTES], aside[SEGMENT_NAME_BYTES];
@@ -376,7 +378,8 @@ static int keep_all(struct recovery *recovery)
     return 0;
 }
 
-/* The new segment's sequences begin where all others end: what was torn off is superseded from now on. */
+/* The new segment's sequences begin where all others end: what was torn off is superseded from now
+ * on. */
 static int begin(struct recovery *recovery, bool live)
 {
     struct spool *spool = recovery->spool;

@@ -2,15 +2,17 @@
 /*
  * The judgement: of the pieces that were found, which count, and what is missing.
  *
- * A frontier walks over the segments in the order of their numbers and over the pieces in them. It starts at the
- * first sequence there is and must meet every sequence after that. Where it can't go on:
+ * A frontier walks over the segments in the order of their numbers and over the pieces in them. It
+ * starts at the first sequence there is and must meet every sequence after that. Where it can't go
+ * on:
  *
  *   proven > frontier   somebody was thanked for what is missing. A loss: named, and stepped over.
- *   else                nobody was. The torn end: from here on nothing counts, however good it looks, for a block
- *                       counts only when all before it do.
+ *   else                nobody was. The torn end: from here on nothing counts, however good it
+ * looks, for a block counts only when all before it do.
  *
- * A block or header written at any later time says how far the shard was durable then: the largest of these is
- * `proven`. Blocks also say how far their own file was, in bytes, which finds the damaged block that had no rows.
+ * A block or header written at any later time says how far the shard was durable then: the largest
+ * of these is `proven`. Blocks also say how far their own file was, in bytes, which finds the
+ * damaged block that had no rows.
  */
 #include "batch/recovery.h"
 #include "core/log.h"
@@ -54,10 +56,9 @@ static void say_loss(struct recovery *recovery, const struct found *found,
                      const struct piece *piece)
 {
     char text[256];
-    int length =
-        snprintf(text, sizeof text,
-                 "shard-%02u/%016" PRIx64 ".seg, bytes %" PRIu64 " to %" PRIu64 ": ",
-                 recovery->spool->options.shard, found->number, piece->at, piece->end);
+    int length = snprintf(text, sizeof text,
+                          "shard-%02u/%016" PRIx64 ".seg, bytes %" PRIu64 " to %" PRIu64 ": ",
+                          recovery->spool->options.shard, found->number, piece->at, piece->end);
     if (piece->first < piece->last)
         (void)snprintf(text + length, sizeof text - (size_t)length,
                        "events %" PRIu64 " to %" PRIu64 " (%" PRIu64 ") are missing", piece->first,
@@ -166,7 +167,8 @@ static void drop(struct recovery *recovery, struct found *found)
     found->pieces = 0;
 }
 
-/* After its first start a spool always has a segment with a header: without one the numbers of its events are lost. */
+/* After its first start a spool always has a segment with a header: without one the numbers of its
+ * events are lost. */
 static void judge_nothing(struct recovery *recovery)
 {
     recovery->expected = recovery->proven;

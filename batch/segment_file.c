@@ -9,7 +9,7 @@
 enum { WINDOW_BYTES = 1024 * 1024 };
 
 _Static_assert(WINDOW_BYTES >= 2 * BLOCK_BYTES_MAX, "most blocks are found whole");
-_Static_assert(WINDOW_BYTES >= SEGMENT_HEADER_BYTES_MAX, "a header is found whole");
+_Static_assert(WINDOW_BYTES >= (int)SEGMENT_HEADER_BYTES_MAX, "a header is found whole");
 
 int segment_file_init(struct segment_file *segment)
 {
@@ -44,13 +44,13 @@ void segment_file_close(struct segment_file *segment)
     segment_file_forget(segment);
 }
 
-/* A bad sector is damage like any other: the page it is in becomes something that no checksum takes for good. */
+/* A bad sector is damage like any other: the page it is in becomes something that no checksum takes
+ * for good. */
 static ssize_t read_around(struct segment_file *segment, uint64_t offset, size_t length)
 {
     size_t done = 0;
     while (done < length) {
-        ssize_t got =
-            file_read(segment->file, segment->window + done, BLOCK_ALIGN, offset + done);
+        ssize_t got = file_read(segment->file, segment->window + done, BLOCK_ALIGN, offset + done);
         if (got < 0 && got != -EIO)
             return got;
         if (got == -EIO)
@@ -62,8 +62,8 @@ static ssize_t read_around(struct segment_file *segment, uint64_t offset, size_t
     return (ssize_t)done;
 }
 
-/* Makes `length` bytes at `offset`, or what the file still has of them, stand in the window; if it has to read, then
- * `ahead` bytes, a multiple of BLOCK_ALIGN. */
+/* Makes `length` bytes at `offset`, or what the file still has of them, stand in the window; if it
+ * has to read, then `ahead` bytes, a multiple of BLOCK_ALIGN. */
 static int look(struct segment_file *segment, uint64_t offset, size_t length, size_t ahead,
                 struct span *out)
 {
@@ -80,8 +80,8 @@ static int look(struct segment_file *segment, uint64_t offset, size_t length, si
         end = offset + segment->window_bytes;
     }
     size_t there = offset < end ? (size_t)(end - offset) : 0;
-    *out = span_of(segment->window + (offset - segment->window_at),
-                   there < length ? there : length);
+    *out =
+        span_of(segment->window + (offset - segment->window_at), there < length ? there : length);
     return 0;
 }
 

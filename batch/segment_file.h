@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A segment on the disk, read from front to back through a window of memory: what recovery and the reader share.
- * One owner, one thread; the memory is kept from one segment to the next.
+ * A segment on the disk, read from front to back through a window of memory: what recovery and the
+ * reader share. One owner, one thread; the memory is kept from one segment to the next.
  *
  * Start with segment_file_init(); open and close as often as wanted; end with segment_file_fini().
  */
@@ -12,12 +12,12 @@
 #include "batch/segment.h"
 
 struct segment_file {
-    int file;                     /* -1: none is open */
+    int file; /* -1: none is open */
     uint64_t number, length;
     enum segment_fault fault;     /* of the header; SEGMENT_OK: `header` may be used */
     bool second_copy;             /* the header's first copy is damaged */
     struct segment_header header; /* looks into `image` */
-    uint64_t blocks_at;           /* where the first block stands (also behind a damaged header: a guess) */
+    uint64_t blocks_at; /* where the first block stands (also behind a damaged header: a guess) */
     uint8_t *image;
     uint8_t *window;
     uint64_t window_at;
@@ -32,9 +32,10 @@ NODISCARD int segment_file_open(struct segment_file *segment, int directory, uin
 void segment_file_close(struct segment_file *segment);
 
 /*
- * The block at `offset`. 0: *fault says how it is, and if BLOCK_OK *view is valid until the next call; a block of
- * another segment, boot or shard counts as torn. *room is what the place takes: the block's padded length if its
- * header is good, else BLOCK_ALIGN. Behind the end of the file: BLOCK_EMPTY, and *room 0. -errno: the disk failed.
+ * The block at `offset`. 0: *fault says how it is, and if BLOCK_OK *view is valid until the next
+ * call; a block of another segment, boot or shard counts as torn. *room is what the place takes:
+ * the block's padded length if its header is good, else BLOCK_ALIGN. Behind the end of the file:
+ * BLOCK_EMPTY, and *room 0. -errno: the disk failed.
  */
 NODISCARD int segment_file_block(struct segment_file *segment, uint64_t offset,
                                  enum block_fault *fault, struct block_view *view, uint32_t *room);

@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The commits. A sealed block gets its place at the end of the current segment, its header says which place that is
- * and how far the shard was durable, and it goes out as one write and fdatasync. Several are in flight; they come
- * back in any order and are retired in theirs, so that durable means: this one and all before it.
+ * The commits. A sealed block gets its place at the end of the current segment, its header says
+ * which place that is and how far the shard was durable, and it goes out as one write and
+ * fdatasync. Several are in flight; they come back in any order and are retired in theirs, so that
+ * durable means: this one and all before it.
  *
  *   shard-NN/0000000000000007.seg      (batch/segment.h and batch/block.h have the bytes)
- *   ├─ header ─┼─ header ─┼─ block ──┼─ block ──┼─ block ──┼─ zeros, written ahead ────────────────┤
- *                          durable    in flight  in flight   ↑ offset
+ *   ├─ header ─┼─ header ─┼─ block ──┼─ block ──┼─ block ──┼─ zeros, written ahead
+ * ────────────────┤ durable    in flight  in flight   ↑ offset
  *
- * A full segment is left for the next one, which spool_files.c has made ready meanwhile: full length, zeros, durable,
- * in the directory. Its header is the first thing in flight on it, in the same order as the blocks, so no block of it
- * is retired before the header is durable. When the next is not ready, sealed blocks wait, and when all buffers wait
- * spool_room() says no: that is back-pressure, and nobody is blocked.
+ * A full segment is left for the next one, which spool_files.c has made ready meanwhile: full
+ * length, zeros, durable, in the directory. Its header is the first thing in flight on it, in the
+ * same order as the blocks, so no block of it is retired before the header is durable. When the
+ * next is not ready, sealed blocks wait, and when all buffers wait spool_room() says no: that is
+ * back-pressure, and nobody is blocked.
  *
- * A failed write or fdatasync. The kernel may have thrown the dirty pages away and call the next fdatasync a success
- * (seen on the kernel that this was written on), so nothing is tried again where it failed. When all that is in
- * flight has come back, what was durable before the failed one is retired; the failed one and everything behind it,
- * written or not, goes back to the front of the sealed ones and out again in a new segment, whose first_sequence
- * tells recovery that the end of the old one does not count. If that fails as well the spool is closed for good.
+ * A failed write or fdatasync. The kernel may have thrown the dirty pages away and call the next
+ * fdatasync a success (seen on the kernel that this was written on), so nothing is tried again
+ * where it failed. When all that is in flight has come back, what was durable before the failed one
+ * is retired; the failed one and everything behind it, written or not, goes back to the front of
+ * the sealed ones and out again in a new segment, whose first_sequence tells recovery that the end
+ * of the old one does not count. If that fails as well the spool is closed for good.
  */
 #include "batch/spool_internal.h"
 #include "core/log.h"
@@ -226,7 +229,8 @@ static void close_for_good(struct spool *spool)
               spool->options.shard, spool->next - spool->durable);
 }
 
-/* All that was in flight when one failed has come back: what is not durable goes out again, in another file. */
+/* All that was in flight when one failed has come back: what is not durable goes out again, in
+ * another file. */
 static void settle(struct spool *spool, struct ring *ring, uint64_t now_ns)
 {
     struct flight *flight = &spool->flight;
@@ -301,8 +305,8 @@ void spool_complete(struct spool *spool, struct ring *ring, const struct complet
 /* ── The turn's housekeeping ────────────────────────────────────────────────────────────────── */
 
 /*
- * When all is quiet, an empty block says on the disk itself how far the shard was durable. Without it nobody could
- * tell a last block that was damaged later from one that was never finished.
+ * When all is quiet, an empty block says on the disk itself how far the shard was durable. Without
+ * it nobody could tell a last block that was damaged later from one that was never finished.
  */
 static int64_t witness(struct spool *spool, struct ring *ring, uint64_t now_ns)
 {

@@ -8,9 +8,10 @@
  *   boot      16 bytes
  *     0 u32 magic 'RMT1'   4 u32 crc of 8 … 15     8 u64 boot
  *
- * Both are written to a file beside, made durable there and renamed: a reader sees the old one or the new one. The
- * epoch tells this directory from one that was lost or thrown away: the checkpoint in Postgres is kept by it. Should
- * `boot` be lost it is found again: the highest boot that any segment names.
+ * Both are written to a file beside, made durable there and renamed: a reader sees the old one or
+ * the new one. The epoch tells this directory from one that was lost or thrown away: the checkpoint
+ * in Postgres is kept by it. Should `boot` be lost it is found again: the highest boot that any
+ * segment names.
  */
 #include "batch/spool_directory.h"
 #include "batch/little.h"
@@ -145,8 +146,8 @@ static int make_identity(int root, const char *node, struct spool_identity *out)
     return result < 0 ? result : take_identity(bytes, out);
 }
 
-static int settle_identity(struct spool_directory *directory, const char *node,
-                           bool segments_exist, char *why)
+static int settle_identity(struct spool_directory *directory, const char *node, bool segments_exist,
+                           char *why)
 {
     int result = spool_identity_read(directory->root, &directory->identity);
     if (result == -ENOENT && segments_exist) {
@@ -269,7 +270,8 @@ int spool_shard_open(int root, unsigned shard, bool make)
     return file_open(root, name, O_RDONLY | O_DIRECTORY, 0);
 }
 
-/* The directory's own name is durable only when the one above it is; one that may not be read has to be trusted. */
+/* The directory's own name is durable only when the one above it is; one that may not be read has
+ * to be trusted. */
 static int open_root(const char *path)
 {
     int result = file_make_directory(AT_FDCWD, path, DIRECTORY_MODE);

@@ -6,7 +6,8 @@
  *   spool.c          the commits in flight, in order; the failed one   → durable
  *   spool_memory.c   the buffers; durable blocks on loan to the writer → free
  *   spool_files.c    the next segment made ready, stored ones removed
- *   recovery.c       what an earlier boot left; spool_rescue.c writes anew what must not stay where it is
+ *   recovery.c       what an earlier boot left; spool_rescue.c writes anew what must not stay where
+ * it is
  */
 #ifndef BATCH_SPOOL_INTERNAL_H
 #define BATCH_SPOOL_INTERNAL_H
@@ -34,7 +35,8 @@ enum spool_slot {
     SPOOL_SLOT_CLOSE,
 };
 
-/* A block in memory. It is in exactly one place: free, the draft, sealed, in flight, durable, or with the writer. */
+/* A block in memory. It is in exactly one place: free, the draft, sealed, in flight, durable, or
+ * with the writer. */
 struct buffer {
     struct list link;
     uint8_t *bytes; /* BLOCK_BYTES_MAX of them, aligned */
@@ -81,7 +83,8 @@ struct flight {
     unsigned failures;    /* in a row */
 };
 
-/* The block that rows are being written into. Runs, keys and marks wait aside until it is sealed. */
+/* The block that rows are being written into. Runs, keys and marks wait aside until it is sealed.
+ */
 struct draft {
     struct buffer *buffer; /* NULL: none is open */
     uint32_t rows, rows_bytes, runs, keys, marks_bytes;
@@ -156,10 +159,10 @@ struct spool {
     uint64_t next_number;
 
     uint64_t next, durable, stored;
-    uint64_t retired;       /* blocks that became durable and had something in them */
-    uint64_t witnessed;     /* of these, a later block on the disk says so */
-    uint64_t quiet_ns;      /* when the last commit was retired */
-    uint64_t marks_from;    /* all marks stand in segments from this number on */
+    uint64_t retired;        /* blocks that became durable and had something in them */
+    uint64_t witnessed;      /* of these, a later block on the disk says so */
+    uint64_t quiet_ns;       /* when the last commit was retired */
+    uint64_t marks_from;     /* all marks stand in segments from this number on */
     uint64_t looked_ns;      /* when the housekeeping was last done */
     uint64_t unstored_bytes; /* on disk and not in Postgres; as of then */
     int64_t wall_us;
@@ -207,7 +210,8 @@ void spool_grave_complete(struct spool *spool, struct ring *ring,
 /* The readied segment, taken out; NULL: none is ready. */
 struct segment *spool_nursery_take(struct spool *spool);
 
-/* recovery.c: fills in segments, next_number, next, durable and, if `live`, makes a new current segment. */
+/* recovery.c: fills in segments, next_number, next, durable and, if `live`, makes a new current
+ * segment. */
 NODISCARD int spool_recover_shard(struct spool *spool, struct spool_recovery *recovery, bool live,
                                   char *why);
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The spool's memory: one mapping cut into buffers of a full block each, spool.memory bytes of them.
+ * The spool's memory: one mapping cut into buffers of a full block each, spool.memory bytes of
+ * them.
  *
- * A durable block is lent to the writer as it is, so that it is never copied on its way to Postgres. But a buffer is
- * large, and under a trickle of events most of it would be air: a block that fills less than half of its buffer is
- * copied to memory of its own size (all copies together at most a quarter of spool.memory), and the buffer is free
- * at once. What can't be lent is left out; the writer sees the gap and reads it from the disk, so Postgres may be
- * away for a day and the shard still has its buffers.
+ * A durable block is lent to the writer as it is, so that it is never copied on its way to
+ * Postgres. But a buffer is large, and under a trickle of events most of it would be air: a block
+ * that fills less than half of its buffer is copied to memory of its own size (all copies together
+ * at most a quarter of spool.memory), and the buffer is free at once. What can't be lent is left
+ * out; the writer sees the gap and reads it from the disk, so Postgres may be away for a day and
+ * the shard still has its buffers.
  */
 #include "batch/spool_internal.h"
 
@@ -14,7 +16,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Buffers that are never lent: one fill of the flight, and what is being written and sealed behind it. */
+/* Buffers that are never lent: one fill of the flight, and what is being written and sealed behind
+ * it. */
 enum { RESERVE_BESIDE_FLIGHT = 4 };
 
 /* A durable block in memory of its own size. */
@@ -31,8 +34,8 @@ int spool_memory_init(struct memory *memory, size_t bytes)
     list_init(&memory->durable);
     memory->buffer = calloc(buffers, sizeof *memory->buffer);
     size_t region_bytes = (size_t)buffers * BLOCK_BYTES_MAX;
-    void *region = mmap(NULL, region_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                        -1, 0);
+    void *region =
+        mmap(NULL, region_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (region != MAP_FAILED) {
         memory->region = region;
         memory->region_bytes = region_bytes;
@@ -92,7 +95,8 @@ static struct block *lend_copy(struct spool *spool, const struct buffer *buffer)
     return &copy->block;
 }
 
-/* The block in memory that can be spared for it, or NULL; either way the buffer has been taken care of. */
+/* The block in memory that can be spared for it, or NULL; either way the buffer has been taken care
+ * of. */
 static struct block *lend(struct spool *spool, struct buffer *buffer)
 {
     buffer->block.bytes = span_of(buffer->bytes, buffer->length);

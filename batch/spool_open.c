@@ -2,11 +2,11 @@
 /*
  * Opening and closing a shard's spool. Its memory, sized here and nowhere else:
  *
- *   spool.memory        the buffers (spool_memory.c), and up to a quarter of it again for small blocks on loan
- *   0.5 MiB             runs, keys and marks of the open block (spool_draft.c)
- *   2 × header          the segment's header as it is written: 8 KiB with the default streams
- *   1 MiB               of zeros, all of them the kernel's one page of zeros
- *   2 MiB               recovery's, given back when it is done
+ *   spool.memory        the buffers (spool_memory.c), and up to a quarter of it again for small
+ * blocks on loan 0.5 MiB             runs, keys and marks of the open block (spool_draft.c) 2 ×
+ * header          the segment's header as it is written: 8 KiB with the default streams 1 MiB of
+ * zeros, all of them the kernel's one page of zeros 2 MiB               recovery's, given back when
+ * it is done
  */
 #include "batch/spool_internal.h"
 #include "core/clock.h"
@@ -21,7 +21,7 @@
 
 enum {
     COPY_SQL_BYTES = 16 * 1024,
-    SEGMENTS_LEAST = 4,   /* one written, one ready, one being sent to Postgres, one being removed */
+    SEGMENTS_LEAST = 4, /* one written, one ready, one being sent to Postgres, one being removed */
     BUFFERS_BESIDE_FLIGHT = 8,
 };
 
@@ -68,8 +68,9 @@ static void settle_options(struct spool *spool, const struct spool_options *opti
     *own = *options;
     if (own->segment_bytes > own->bytes_max / SEGMENTS_LEAST) {
         own->segment_bytes = own->bytes_max / SEGMENTS_LEAST;
-        log_info("spool", "shard %u: segments of %" PRIu64 " bytes, so that %d of them fit "
-                          "spool.bytes",
+        log_info("spool",
+                 "shard %u: segments of %" PRIu64 " bytes, so that %d of them fit "
+                 "spool.bytes",
                  own->shard, own->segment_bytes, SEGMENTS_LEAST);
     }
     own->segment_bytes = own->segment_bytes / SEGMENT_ALIGN * SEGMENT_ALIGN;
@@ -81,8 +82,8 @@ static int open_directories(struct spool *spool, char *why)
     const struct spool_options *options = &spool->options;
     spool->directory = options->shared;
     if (options->shared == NULL) {
-        int result = spool_directory_open(&spool->own_directory, options->directory, options->node,
-                                          why);
+        int result =
+            spool_directory_open(&spool->own_directory, options->directory, options->node, why);
         if (result < 0)
             return result;
         spool->directory = spool->own_directory;
@@ -112,8 +113,7 @@ static int check_options(const struct spool_options *options, char *why)
 {
     must(options->in_flight_max >= 1 && options->in_flight_max <= SPOOL_IN_FLIGHT_MAX);
     must(options->shard < SPOOL_SHARDS_MAX);
-    uint64_t least =
-        (uint64_t)(options->in_flight_max + BUFFERS_BESIDE_FLIGHT) * BLOCK_BYTES_MAX;
+    uint64_t least = (uint64_t)(options->in_flight_max + BUFFERS_BESIDE_FLIGHT) * BLOCK_BYTES_MAX;
     if (options->memory_bytes >= least)
         return 0;
     (void)snprintf(why, SPOOL_WHY_BYTES, "spool.memory must be at least %" PRIu64, least);
@@ -181,7 +181,8 @@ int spool_recover(const struct spool_options *options, struct spool_recovery *re
     return result;
 }
 
-/* A last witness: without it the next start could not tell damage of the last block from a block never finished. */
+/* A last witness: without it the next start could not tell damage of the last block from a block
+ * never finished. */
 static void sign_off(struct spool *spool)
 {
     struct segment *current = spool->current;
@@ -191,9 +192,8 @@ static void sign_off(struct spool *spool)
     struct buffer *buffer = spool_buffer_get(spool);
     if (buffer == NULL)
         return;
-    struct block_view view = {.first_sequence = spool->next,
-                              .wall_us = clock_wall_us(),
-                              .shard = spool->options.shard};
+    struct block_view view = {
+        .first_sequence = spool->next, .wall_us = clock_wall_us(), .shard = spool->options.shard};
     memset(buffer->bytes, 0, BLOCK_ALIGN);
     (void)block_seal(buffer->bytes, &view);
     block_place(buffer->bytes, current->number, spool->boot, spool->durable,

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The reader: from the disk, what memory could not keep for the writer, and what an earlier boot left.
+ * The reader: from the disk, what memory could not keep for the writer, and what an earlier boot
+ * left.
  *
- * It stands in one segment, at one block, and walks: asked for one sequence after the other it reads each byte of the
- * spool once, in large reads. Only when the block at hand does not lead on does it look into the directory, for the
- * segment with the highest number that does not begin behind the sequence: of two that reach over it, the later one
- * holds it (batch/segment.h). An open segment may be removed meanwhile; its descriptor keeps it readable.
+ * It stands in one segment, at one block, and walks: asked for one sequence after the other it
+ * reads each byte of the spool once, in large reads. Only when the block at hand does not lead on
+ * does it look into the directory, for the segment with the highest number that does not begin
+ * behind the sequence: of two that reach over it, the later one holds it (batch/segment.h). An open
+ * segment may be removed meanwhile; its descriptor keeps it readable.
  *
- * The shard writes while it reads, past the page cache. What was read ahead of the durable end may be old: before a
- * block is called bad it is read again.
+ * The shard writes while it reads, past the page cache. What was read ahead of the durable end may
+ * be old: before a block is called bad it is read again.
  */
 #include "batch/segment_file.h"
 #include "batch/spool_directory.h"
@@ -28,8 +30,9 @@ struct spool_reader {
     struct segment_file probe; /* while looking for another one */
     uint64_t cut;              /* its content ends here: a later one has what follows */
     uint64_t offset;           /* of the block at hand in it */
-    uint64_t first, last;      /* the sequences of that block, once it has been read; else both where it must begin */
-    uint32_t room;             /* and its length; 0: not read yet */
+    uint64_t first, last; /* the sequences of that block, once it has been read; else both where it
+                             must begin */
+    uint32_t room;        /* and its length; 0: not read yet */
     struct spool_stream *streams;
     unsigned streams_count;
 };
@@ -142,7 +145,8 @@ static int enter(struct spool_reader *reader, uint64_t number)
     return result;
 }
 
-/* Goes into the segment that holds `sequence`. 1: another one than before; 0: it is this one, or there is none yet. */
+/* Goes into the segment that holds `sequence`. 1: another one than before; 0: it is this one, or
+ * there is none yet. */
 static int find(struct spool_reader *reader, uint64_t sequence, char *why)
 {
     struct search search = {
@@ -204,7 +208,8 @@ static int pass_over(struct block_view *view)
 
 enum walk { WALK_ON, WALK_FOUND, WALK_LOST, WALK_END, WALK_DAMAGED, WALK_PAST };
 
-/* Where a good block leads; its place is remembered, so that it need not be read again to be passed. */
+/* Where a good block leads; its place is remembered, so that it need not be read again to be
+ * passed. */
 static enum walk judge(struct spool_reader *reader, uint64_t sequence,
                        const struct block_view *view, uint32_t room)
 {

@@ -45,8 +45,8 @@ int file_write(int file, const void *bytes, size_t length, uint64_t offset)
 {
     size_t done = 0;
     while (done < length) {
-        ssize_t put = pwrite(file, (const uint8_t *)bytes + done, length - done,
-                             (off_t)(offset + done));
+        ssize_t put =
+            pwrite(file, (const uint8_t *)bytes + done, length - done, (off_t)(offset + done));
         if (put < 0 && errno == EINTR)
             continue;
         if (put < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Circular doubly linked list whose links lie inside the members. An empty head points at itself; a member
- * that is in no list has next == NULL. No memory, no failure; one thread.
+ * Circular doubly linked list whose links lie inside the members. An empty head points at itself; a
+ * member that is in no list has next == NULL. No memory, no failure; one thread.
  */
 #ifndef CORE_LIST_H
 #define CORE_LIST_H
