@@ -10,7 +10,7 @@
  *   release  mail is read; what has become durable or stored frees the replies held for it
  *   push     replies leave, one send a connection; receives that ended are armed again
  *   tick     timers and housekeeping
- *   bury     connections that are no more
+ *   bury     connections that are no more, or move to another shard, which is woken
  *
  * Nothing wakes a shard twice for one thing, and nothing is slept through: from `release` on, where
  * the mail is read, the shard counts as asleep, so that whoever posts later rings. Work that
@@ -170,7 +170,6 @@ static void push(struct shard *shard, struct turn *turn)
         conn_push(LIST_ENTRY(link, struct conn, dirty), turn);
     for (unsigned i = 0; i < REARMS_MAX && (link = list_take(&shard->rearm)); i++)
         conn_rearm(LIST_ENTRY(link, struct conn, rearm), turn);
-    neighbours_wake(shard, turn);
 }
 
 /* ---- tick ---- */
@@ -227,6 +226,7 @@ static void bury(struct shard *shard, struct turn *turn)
         else
             conn_bury(conn, turn);
     }
+    neighbours_wake(shard, turn);
     count_one(turn, COUNT_TURNS);
 }
 
