@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One simple-query message is one implicit transaction:
+ *
+ *   with … update ringmain_checkpoint … where next_seq = from …     all of them, or an error
+ *   insert into ringmain_dead_letters …                             when a row is to be buried
+ *   COPY events (…) FROM STDIN (FORMAT binary)                      one for each lot
+ *   COPY cart_events (…) FROM STDIN (FORMAT binary)
+ *
+ * The compare-and-set has to fail the transaction, and an UPDATE that finds no row does not. So the
+ * number of rows that it changed is compared in SQL and divided by: 1 / 0 is an error like any
+ * other, in one statement that needs no function, no PL/pgSQL and no right but UPDATE. It stands
+ * first, so that its lock keeps a zombie's COPY waiting, and so that a refusal of a later statement
+ * can't be mistaken for it.
+ *
+ * The burial stands before the COPYs: an error at commit is then always the last COPY's, or there
+ * is none.
+ */
+#include "batch/store.h"
+#include "batch/copy.h"
+#include "batch/sql.h"
+
+#include <stdlib.h>
+
+enum {
+    SQL_MAX = 32 * 1024 * 1024
+}; /* TARGETS_MAX long COPY statements; usually some hundred bytes */
+
+static bool put(struct buf *sql, const char *text)
+{
+    return buf_put(sql, text, strlen(text));
+}
+
+static bool end_sql(struct buf *sql)
+{
+    return buf_put(sql, "", 1);
+}
+
+/* ── Where we stand ── */
+
+static bool put_keys(struct buf *sql, const char *node, const struct checkpoint *checkpoint,
+                     unsigned checkpoints, const char *tail)
+{
+    bool fits = true;
+    for (unsigned i = 0; i < checkpoints && fits; i++)
+        fits = put(sql, i > 0 ? ",(" : "(") && sql_put_text(sql, span_of_string(node)) &&
+               buf_print(sql, "::text,%u,%lld%s)", checkpoint[i].shard,
+                         (long long)checkpoint[i].epoch, tail);
+    return fits;
+}
+
+struct settling {
+    struct checkpoint *checkpoint;
+    unsigned checkpoints, found;
+};
+
+static int64_t number_of(struct span text)
+{
+    char digits[24] = {0};
+    must(text.length < sizeof digits);
+    memcpy(digits, text.at, text.length);
+    return strtoll(digits, NULL, 10);
+}
+
+static void take_checkpoint(void *context, unsigned columns, const struct span *cell)
+{
+    struct settling *settling = context;
+    must(columns == 3);
+    for (unsigned i = 0; i < settling->checkpoints; i++) {
+        struct checkpoint *one = &settling->checkpoint[i];
+        if (one->shard == (uint64_t)number_of(cell[0]) &&
+            one->epoch == (uint64_t)number_of(cell[1])) {
+            one->to = (uint64_t)number_of(cell[2]);
+            settling->found++;
+        }
+    }
+}
+
+enum answer store_settle(struct postgres *postgres, const struct patience *patience,
+                         const char *node, struct checkpoint *checkpoint, unsigned checkpoints)
+{
+    struct buf sql = {.max = SQL_MAX};
+    must(put(&sql, "insert into ringmain_checkpoint (node, shard, epoch, next_seq) values ") &&
+         put_keys(&sql, node, checkpoint, checkpoints, ",0") &&
+         put(&sql, " on conflict do nothing; "
+                   "select shard, epoch, next_seq from ringmain_checkpoint "
+                   "where (node, shard, epoch) in (values ") &&
+         put_keys(&sql, node, checkpoint, checkpoints, "") &&
+         put(&sql, ") order by shard, epoch for update") && end_sql(&sql));
+    struct settling settling = {.checkpoint = checkpoint, .checkpoints = checkpoints};
+    enum answer answer =
+        postgres_query(postgres, patience, (const char *)sql.at, take_checkpoint, &settling);
+    buf_fini(&sql);
+    must(answer != ANSWER_OK || settling.found == checkpoints);
+    return answer;
+}
+
+/* ── The message ── */
+
+static bool put_advance(struct buf *sql, const struct store_job *job)
+{
+    bool fits = put(sql, "with want (shard, epoch, was, now) as (values ");
+    for (unsigned i = 0; i < job->checkpoints && fits; i++)
+        fits =
+            buf_print(sql, "%s(%u::int,%lld::bigint,%lld::bigint,%lld::bigint)", i > 0 ? "," : "",
+                      job->checkpoint[i].shard, (long long)job->checkpoint[i].epoch,
+                      (long long)job->checkpoint[i].from, (long long)job->checkpoint[i].to);
+    return fits &&
+           put(sql, "), moved as (update ringmain_checkpoint c set next_seq = want.now from want "
+                    "where c.node = ") &&
+           sql_put_text(sql, span_of_string(job->node)) &&
+           buf_print(sql,
+                     " and c.shard = want.shard and c.epoch = want.epoch and c.next_seq = want.was "
+                     "returning 1) select 1 / (count(*) = %u)::int from moved;",
+                     job->checkpoints);
+}
+
+static bool put_burial(struct buf *sql, const struct store_job *job)
+{
+    const struct dead_row *dead = &job->batch->dead;
+    return put(sql, "insert into ringmain_dead_letters "
+                    "(node, shard, epoch, seq, stream, raw, reason, sqlstate) values (") &&
+           sql_put_text(sql, span_of_string(job->node)) &&
+           buf_print(sql, ",%u,%lld,%lld,", job->dead_at->shard, (long long)job->dead_at->epoch,
+                     (long long)dead->sequence) &&
+           sql_put_text(sql, span_of_string(job->targets->at[dead->target].name)) &&
+           put(sql, ",") && sql_put_bytes(sql, dead->bytes) && put(sql, ",") &&
+           sql_put_text(sql, span_of_string(job->poison->reason)) && put(sql, ",") &&
+           sql_put_text(sql, span_of_string(job->poison->sqlstate)) && put(sql, ");");
+}
+
+static void put_message(struct buf *sql, const struct store_job *job)
+{
+    const struct batch *batch = job->batch;
+    bool fits = put_advance(sql, job) && (!batch->dead.there || put_burial(sql, job));
+    for (uint32_t i = 0; i < batch->lots && fits; i++)
+        fits = put(sql, job->targets->at[batch->lot[i].target].copy_sql) && put(sql, ";");
+    must(fits && end_sql(sql));
+}
+
+/* ── The rows ── */
+
+/* `at` is read anew for every part: the batch may have moved the bytes while we slept. */
+static enum answer put_piece(struct postgres *postgres, const struct patience *patience,
+                             const struct piece *piece)
+{
+    enum answer answer = ANSWER_OK;
+    for (uint32_t done = 0; done < piece->bytes && answer == ANSWER_OK;) {
+        uint32_t left = piece->bytes - done;
+        uint32_t part = left < POSTGRES_PUT_MAX ? left : POSTGRES_PUT_MAX;
+        answer = postgres_put(postgres, patience, span_of(piece->at + done, part));
+        done += part;
+    }
+    return answer;
+}
+
+static enum answer put_lot(struct postgres *postgres, const struct patience *patience,
+                           const struct batch *batch, const struct lot *lot)
+{
+    enum answer answer = postgres_put(postgres, patience, span_of(copy_header, COPY_HEADER_BYTES));
+    for (uint32_t i = lot->first; i != PIECE_NONE && answer == ANSWER_OK; i = batch->piece[i].next)
+        answer = put_piece(postgres, patience, &batch->piece[i]);
+    if (answer == ANSWER_OK)
+        answer = postgres_put(postgres, patience, span_of(copy_trailer, COPY_TRAILER_BYTES));
+    return answer;
+}
+
+static enum answer put_lots(struct postgres *postgres, const struct patience *patience,
+                            const struct store_job *job, unsigned *lot)
+{
+    const struct batch *batch = job->batch;
+    enum answer answer = ANSWER_OK;
+    for (*lot = 0; *lot < batch->lots; ++*lot) {
+        answer = postgres_copy(postgres, patience);
+        if (answer == ANSWER_OK)
+            answer = put_lot(postgres, patience, batch, &batch->lot[*lot]);
+        if (answer == ANSWER_OK && *lot + 1 == batch->lots)
+            job->sent(job->context);
+        if (answer == ANSWER_OK)
+            answer = postgres_copy_end(postgres, patience);
+        if (answer != ANSWER_OK)
+            return answer;
+    }
+    return answer;
+}
+
+static enum answer run_message(struct postgres *postgres, const struct patience *patience,
+                               const struct store_job *job, const char *sql,
+                               enum store_stage *stage, unsigned *lot)
+{
+    *stage = STORE_CHECKPOINT;
+    *lot = 0;
+    enum answer answer = postgres_begin(postgres, patience, sql);
+    if (answer == ANSWER_OK)
+        answer = postgres_statement(postgres, patience);
+    if (answer == ANSWER_OK && job->batch->dead.there) {
+        *stage = STORE_BURIAL;
+        answer = postgres_statement(postgres, patience);
+    }
+    if (answer == ANSWER_OK && job->batch->lots > 0) {
+        *stage = STORE_COPY;
+        answer = put_lots(postgres, patience, job, lot);
+    }
+    return answer;
+}
+
+enum answer store_batch(struct postgres *postgres, const struct patience *patience,
+                        const struct store_job *job, enum store_stage *stage, unsigned *lot)
+{
+    struct buf sql = {.max = SQL_MAX};
+    put_message(&sql, job);
+    enum answer answer = run_message(postgres, patience, job, (const char *)sql.at, stage, lot);
+    buf_fini(&sql);
+    if (answer == ANSWER_LOST || answer == ANSWER_STOPPED)
+        return answer;
+    enum answer end = postgres_finish(postgres, patience);
+    return end == ANSWER_OK ? answer : end;
+}
+
+bool store_overtaken(enum store_stage stage, const struct postgres_error *error)
+{
+    return stage == STORE_CHECKPOINT && strcmp(error->sqlstate, "22012") == 0;
+}
