@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Numbers that one thread writes and the metrics stage reads: counters that only grow, gauges, and histograms
- * with power-of-two buckets. One `struct counters` a thread, so no write is ever shared.
+ * Numbers that one thread writes and the metrics stage reads: counters that only grow, gauges, and
+ * histograms with power-of-two buckets. One `struct counters` a thread, so no write is ever shared.
  *
- * What there is stands in metrics/metrics.def, which makes the enums here, the Prometheus text and the docs.
+ * What there is stands in metrics/metrics.def, which makes the enums here, the Prometheus text and
+ * the docs.
  */
 #ifndef METRICS_COUNTERS_H
 #define METRICS_COUNTERS_H
@@ -33,7 +34,8 @@ enum histogram_id {
     HISTOGRAMS
 };
 
-/* Bucket i counts values v with v < 2^i, above the bucket before; the last takes all that is larger. */
+/* Bucket i counts values up to and with 2^i, above the bucket before; the last takes all that is
+ * larger. */
 enum { HISTOGRAM_BUCKETS = 44 };
 
 struct histogram {
@@ -68,7 +70,7 @@ static inline void observe_many(struct counters *counters, enum histogram_id id,
                                 uint64_t times)
 {
     struct histogram *histogram = &counters->histogram[id];
-    unsigned bits = value == 0 ? 0 : 64u - (unsigned)__builtin_clzll(value);
+    unsigned bits = value <= 1 ? 0 : 64u - (unsigned)__builtin_clzll(value - 1);
     if (bits >= HISTOGRAM_BUCKETS)
         bits = HISTOGRAM_BUCKETS - 1;
     count_relaxed_add(&histogram->bucket[bits], times);
@@ -83,6 +85,16 @@ static inline void observe(struct counters *counters, enum histogram_id id, uint
 static inline uint64_t counted(const struct counters *counters, enum counter_id id)
 {
     return atomic_load_explicit(&counters->value[id], memory_order_relaxed);
+}
+
+/* What all threads' counters come to: any thread, a moment's truth. */
+static inline uint64_t counted_by_all(struct counters *const *counters, unsigned counters_count,
+                                      enum counter_id id)
+{
+    uint64_t total = 0;
+    for (unsigned i = 0; i < counters_count; i++)
+        total += counted(counters[i], id);
+    return total;
 }
 
 #endif

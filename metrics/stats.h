@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The numbers behind /stats, /ws/stats and the dashboard: few, refreshed by the metrics stage's thread every
- * STATS_REFRESH_MS, read by any thread at any time. Each is true by itself; together they are a moment's picture.
+ * The numbers behind /stats, /ws/stats and the dashboard: few, refreshed by the metrics stage's
+ * thread every STATS_REFRESH_MS, read by any thread at any time. Each is true by itself; together
+ * they are a moment's picture.
  */
 #ifndef METRICS_STATS_H
 #define METRICS_STATS_H
@@ -21,7 +22,8 @@ struct stats {
     _Atomic uint64_t stored;         /* events in those batches */
 };
 
-/* The object of CONTRACTS.md 4 (/ws/stats), exactly its keys. Returns its length, < STATS_JSON_MAX, no NUL counted. */
+/* The object of CONTRACTS.md 4 (/ws/stats), exactly its keys. Returns its length, < STATS_JSON_MAX,
+ * no NUL counted. */
 size_t stats_json(const struct stats *stats, int64_t wall_us, char out[STATS_JSON_MAX]);
 
 #endif
