@@ -56,7 +56,7 @@ test: deps ## every test; ends in "N passed, N failed"
 
 bench: deps ## measure against the limit and plot; appends to perf/results.ndjson
 	@$(MAKE) --no-print-directory all perfs
-	@exec bash perf/bench.sh
+	@exec python3 perf/bench.py $(OUT)
 
 fuzz: deps ## fuzz every codec for a minute each (SECONDS_EACH=60)
 	@exec bash tests/fuzz/run.sh

@@ -115,7 +115,7 @@ static int take_identity(const uint8_t *record, struct spool_identity *out)
 int spool_identity_read(int root, struct spool_identity *out)
 {
     uint8_t bytes[2 * IDENTITY_BYTES];
-    size_t length;
+    size_t length = 0;
     int result = read_whole(root, "identity", bytes, sizeof bytes, &length);
     if (result < 0)
         return result;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The writer's life and moods. What it does with Postgres is in batch/serve.c, what it sends in
+ * The writer's life and moods. What it does with Postgres is in batch/session.c, what it sends in
  * batch/batch.c and batch/store.c, where rows come from in batch/source.c, what a refusal means in
  * batch/poison.c.
  *
- *            ┌──────────────── serve() ─────────────────┐
+ *            ┌──────────────── session ─────────────────┐
  *   start ─► │ connect, tables, checkpoints, batches …  │ ─► trouble ─► pause ─► again
  *            └──────────────────────────────────────────┘       └─ stop ─► let go, disconnect
  *
@@ -190,7 +190,7 @@ static void *run(void *argument)
         stay_off(writer);
     while (writer->postgres != NULL && !writer_out_of_time(writer, clock_mono_ns()) &&
            !(writer_stopping(writer) && writer_finished(writer))) {
-        enum outcome outcome = serve(writer);
+        enum outcome outcome = writer_session(writer);
         writer_let_go(writer);
         if (outcome == OUTCOME_STOP)
             break;

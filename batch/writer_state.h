@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The writer from inside: what batch/writer.c (its life and moods), batch/serve.c (one session with
+ * The writer from inside: what batch/writer.c (its life and moods), batch/session.c (one session with
  * Postgres) share.
  */
 #ifndef BATCH_WRITER_STATE_H
@@ -53,7 +53,7 @@ struct writer {
 };
 
 /* One session: connects if need be, then batch after batch, until trouble or stop. */
-enum outcome serve(struct writer *writer);
+enum outcome writer_session(struct writer *writer);
 
 /* Everything lent goes back, nothing is gathered any more; the next session begins at the
  * checkpoints. */

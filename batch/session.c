@@ -477,7 +477,7 @@ static enum outcome store(struct writer *writer)
                                     : outcome_of(writer, answer);
 }
 
-enum outcome serve(struct writer *writer)
+enum outcome writer_session(struct writer *writer)
 {
     enum outcome outcome;
     do {

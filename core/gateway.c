@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The turn between the sockets and the spool, and the table of the HTTP door's routes.
+ *
+ *   input ─► wires ─► intake ─► open block      (feed)
+ *   commit:   the open block goes to the disk
+ *   release:  what is durable is published, and its blocks are posted to the writer
+ *   mail:     blocks come back from the writer
+ *   tick:     segments made ready and freed, gauges set
+ */
+#include "core/gateway.h"
+
+#include "batch/intake.h"
+#include "core/clock.h"
+#include "core/gateway_pages.h"
+#include "proto/cors.h"
+#include "proto/http.h"
+#include "proto/http_ingest.h"
+#include "proto/http_messages.h"
+#include "proto/tcp.h"
+#include "ws/debug.h"
+#include "ws/handshake.h"
+#include "ws/ingest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ROUTES_MAX = 24, GAUGES_MS = 100 };
+
+struct gateway {
+    struct house house;
+    const struct node *node;
+    unsigned shard;
+    struct spool *spool;
+    struct producers *producers;
+    struct mail *to_writer, *from_writer;
+    struct sleeper *writer_sleeper;
+    struct intake *intake;
+    struct jwt_cache *tokens;
+    struct quota *failures;
+    struct admission admission;
+    struct cors *cors;
+    struct tcp_house tcp;
+    struct http_house http;
+    struct http_ingest http_ingest;
+    struct http_route route[ROUTES_MAX];
+    struct websocket_options websocket;
+    struct ingest_door *ingest;
+    struct http_messages http_messages;
+    struct gateway_pages pages;
+    uint64_t gauges_ns;
+    uint64_t drain_until_ns; /* 0: not draining */
+};
+
+/* ── who may come in ──────────────────────────────────────────────────────────────────────────── */
+
+static int verify(void *self, struct turn *turn, struct span token, const char *peer,
+                  struct principal *out, char *why)
+{
+    struct gateway *gateway = self;
+    uint64_t key = quota_key_of_peer(gateway->failures, peer);
+    if (!quota_has(gateway->failures, key, 1, turn->now_ns)) {
+        snprintf(why, JWT_WHY_MAX, "too many bad tokens from this address; wait a minute");
+        return -EAGAIN;
+    }
+    enum jwt_reason reason = jwt_cache_verify(gateway->tokens, gateway->node->keys, token,
+                                              turn->wall_us / 1000000, out, why);
+    if (reason == JWT_VALID)
+        return 0;
+    quota_take(gateway->failures, key, 1, turn->now_ns);
+    return -EACCES;
+}
+
+/* ── WebSocket doors ──────────────────────────────────────────────────────────────────────────── */
+
+static struct handshake_request handshake_of(const struct http_request *request)
+{
+    return (struct handshake_request){
+        .is_get = span_is(http_method(request), "GET"),
+        .key = http_header(request, "Sec-WebSocket-Key"),
+        .version = http_header(request, "Sec-WebSocket-Version"),
+        .upgrade = http_header(request, "Upgrade"),
+        .connection = http_header(request, "Connection"),
+        .extensions = http_header(request, "Sec-WebSocket-Extensions"),
+        .origin = http_header(request, "Origin"),
+        .host = http_header(request, "Host"),
+    };
+}
+
+/* True: *out is agreed. Else the request has been answered. */
+static bool shake(struct gateway *gateway, struct turn *turn, struct http_request *request,
+                  struct handshake *out)
+{
+    struct handshake_request asked = handshake_of(request);
+    struct handshake_policy policy = {
+        .origins = span_of_string(gateway->node->config->cors_origins), .deflate = true};
+    enum handshake_fault fault = handshake_judge(&asked, &policy, out);
+    if (fault == HANDSHAKE_OK)
+        return true;
+    struct span version =
+        fault == HANDSHAKE_BAD_VERSION ? SPAN("Sec-WebSocket-Version: 13\r\n") : (struct span){0};
+    http_refuse(request, turn, handshake_status(fault), version,
+                fault == HANDSHAKE_BAD_ORIGIN ? "FORBIDDEN" : "INVALID_FIELD",
+                handshake_reason(fault));
+    return false;
+}
+
+/* Answers in place of a WebSocket that there was no memory for. */
+static bool started(struct turn *turn, struct http_request *request, bool good)
+{
+    if (!good)
+        http_refuse_for_now(request, turn, 503, 1, "OVERLOADED", "no memory");
+    return good;
+}
+
+/* GET /events/stream */
+static bool take_stream(void *context, struct turn *turn, struct http_request *request)
+{
+    struct gateway *gateway = context;
+    struct handshake handshake;
+    enum ack_level level;
+    if (!http_ingest_level(request, &level)) {
+        http_refuse(request, turn, 400, (struct span){0}, "INVALID_FIELD",
+                    "ack: must be none, received, spooled or stored");
+        return false;
+    }
+    return shake(gateway, turn, request, &handshake) &&
+           started(turn, request,
+                   ingest_start(gateway->ingest, turn, request->conn, &handshake,
+                                request->principal, level));
+}
+
+static bool take_echo(void *context, struct turn *turn, struct http_request *request)
+{
+    struct gateway *gateway = context;
+    struct handshake handshake;
+    enum debug_door door = span_is(http_path(request), "/sink") ? DEBUG_SINK : DEBUG_ECHO;
+    return shake(gateway, turn, request, &handshake) &&
+           started(turn, request,
+                   debug_start(door, turn, request->conn, &handshake, &gateway->websocket));
+}
+
+/* ── the table of routes ──────────────────────────────────────────────────────────────────────── */
+
+static void add_route(struct gateway *gateway, struct http_route route)
+{
+    must(gateway->http.routes_count < ROUTES_MAX);
+    gateway->route[gateway->http.routes_count++] = route;
+}
+
+static void add_routes(struct gateway *gateway)
+{
+    struct gateway_pages *pages = &gateway->pages;
+    add_route(gateway, (struct http_route){.method = "POST",
+                                           .path = "/events",
+                                           .token = true,
+                                           .state_bytes = http_ingest_state_bytes(),
+                                           .context = &gateway->http_ingest,
+                                           .feed = http_ingest_feed,
+                                           .forget = http_ingest_forget});
+    add_route(gateway, (struct http_route){.method = "POST",
+                                           .path = "/messages",
+                                           .token = true,
+                                           .context = &gateway->http_messages,
+                                           .handle = http_messages_handle});
+    add_route(gateway, (struct http_route){.method = "GET",
+                                           .path = "/events/stream",
+                                           .upgrade = true,
+                                           .token = true,
+                                           .context = gateway,
+                                           .take = take_stream});
+    add_route(gateway, (struct http_route){
+                           .method = "GET", .path = "/health", .context = pages, .handle = page_health});
+    add_route(gateway, (struct http_route){
+                           .method = "GET", .path = "/livez", .context = pages, .handle = page_livez});
+    add_route(gateway, (struct http_route){
+                           .method = "GET", .path = "/readyz", .context = pages, .handle = page_readyz});
+    add_route(gateway, (struct http_route){.method = "GET",
+                                           .path = "/stats",
+                                           .token = !gateway->node->config->stats_public,
+                                           .context = pages,
+                                           .handle = page_stats});
+    if (!gateway->node->config->debug_echo)
+        return;
+    for (unsigned i = 0; i < 2; i++)
+        add_route(gateway, (struct http_route){.method = "GET",
+                                               .path = i == 0 ? "/echo" : "/sink",
+                                               .upgrade = true,
+                                               .context = gateway,
+                                               .take = take_echo});
+}
+
+/* ── the house ────────────────────────────────────────────────────────────────────────────────── */
+
+static struct wire *greet(void *self, struct turn *turn, struct conn *conn, unsigned door)
+{
+    struct gateway *gateway = self;
+    if (door == DOOR_TCP)
+        return tcp_open(&gateway->tcp, turn, conn);
+    return http_open(conn, turn, &gateway->http);
+}
+
+static void complete(void *self, struct turn *turn, const struct completion *completion)
+{
+    struct gateway *gateway = self;
+    spool_complete(gateway->spool, turn->ring, completion, turn->now_ns);
+}
+
+static void commit(void *self, struct turn *turn)
+{
+    struct gateway *gateway = self;
+    spool_commit(gateway->spool, turn->ring, turn->now_ns, turn->wall_us);
+}
+
+/* Posts durable blocks to the writer as long as it has room; the others it reads from the disk. */
+static bool post_blocks(struct gateway *gateway)
+{
+    struct block *block;
+    bool posted = false;
+    while ((block = spool_take(gateway->spool)) != NULL) {
+        if (gateway->to_writer != NULL && mail_post(gateway->to_writer, &block))
+            posted = true;
+        else
+            spool_give_back(gateway->spool, block);
+    }
+    return posted;
+}
+
+static void release(void *self, struct turn *turn)
+{
+    struct gateway *gateway = self;
+    struct progress *progress = &gateway->node->progress[gateway->shard];
+    uint64_t durable = spool_durable(gateway->spool);
+    uint64_t before = atomic_load_explicit(&progress->durable, memory_order_relaxed);
+    bool posted = post_blocks(gateway);
+    if (durable != before) {
+        atomic_store_explicit(&progress->durable, durable, memory_order_release);
+        count(turn->counters, COUNT_EVENTS_SPOOLED, durable - before);
+    }
+    if (gateway->writer_sleeper != NULL && (posted || durable != before))
+        sleeper_wake(gateway->writer_sleeper);
+}
+
+static void mail(void *self, struct turn *turn)
+{
+    struct gateway *gateway = self;
+    struct block *block;
+    (void)turn;
+    while (gateway->from_writer != NULL && mail_take(gateway->from_writer, &block))
+        spool_give_back(gateway->spool, block);
+}
+
+static uint64_t stored(const struct gateway *gateway)
+{
+    return atomic_load_explicit(&gateway->node->progress[gateway->shard].stored,
+                                memory_order_acquire);
+}
+
+static void set_gauges(struct gateway *gateway, struct turn *turn)
+{
+    gateway->gauges_ns = turn->now_ns + GAUGES_MS * 1000000ull;
+    uint64_t durable = spool_durable(gateway->spool), done = stored(gateway);
+    gauge(turn->counters, COUNT_SPOOL_PENDING_EVENTS, durable > done ? durable - done : 0);
+    gauge(turn->counters, COUNT_SPOOL_PRESSURE, spool_pressure(gateway->spool));
+    if (gateway->shard == 0)
+        gauge(turn->counters, COUNT_DEDUP_IDS, dedup_ids(gateway->node->dedup));
+}
+
+static int64_t tick(void *self, struct turn *turn)
+{
+    struct gateway *gateway = self;
+    if (turn->now_ns >= gateway->gauges_ns)
+        set_gauges(gateway, turn);
+    int64_t next =
+        spool_tick(gateway->spool, turn->ring, turn->now_ns, turn->wall_us, stored(gateway));
+    int64_t gauges = (int64_t)(gateway->gauges_ns - turn->now_ns);
+    return next >= 0 && next < gauges ? next : gauges;
+}
+
+static bool is_open(void *self)
+{
+    const struct gateway *gateway = self;
+    return gateway->intake->open(gateway->intake);
+}
+
+/* Everything on disk, and in Postgres too unless it takes longer than node.shutdown_s. */
+static bool drained(void *self, struct turn *turn)
+{
+    struct gateway *gateway = self;
+    if (gateway->drain_until_ns == 0)
+        gateway->drain_until_ns =
+            turn->now_ns + (uint64_t)gateway->node->config->node_shutdown_s * 1000000000;
+    if (!spool_idle(gateway->spool) && !spool_failed(gateway->spool))
+        return false;
+    return gateway->to_writer == NULL || stored(gateway) >= spool_durable(gateway->spool) ||
+           turn->now_ns >= gateway->drain_until_ns;
+}
+
+/* ── life ─────────────────────────────────────────────────────────────────────────────────────── */
+
+static uint64_t ns_of(int64_t ms)
+{
+    return (uint64_t)ms * 1000000;
+}
+
+static void fill_doors(struct gateway *gateway)
+{
+    const struct config *config = gateway->node->config;
+    gateway->admission = (struct admission){
+        .self = gateway, .required = config->auth_required, .verify = verify};
+    gateway->tcp.intake = gateway->intake;
+    gateway->tcp.admission = &gateway->admission;
+    gateway->tcp.shard = gateway->shard;
+    gateway->tcp.ack_interval_ns = ns_of(config->tcp_ack_interval_ms);
+    gateway->tcp.hello_ns = ns_of(config->limits_header_ms);
+    gateway->tcp.idle_ns = ns_of(config->limits_idle_ms);
+    gateway->tcp.rate = bucket_rate((uint64_t)config->limits_events_per_second, 1000, 1000);
+    gateway->http_ingest.intake = gateway->intake;
+    gateway->http_ingest.events_per_second = (uint64_t)config->limits_events_per_second;
+    gateway->http = (struct http_house){
+        .routes = gateway->route,
+        .cors = gateway->cors,
+        .admission = &gateway->admission,
+        .body_bytes = (size_t)config->limits_body_bytes,
+        .header_ns = ns_of(config->limits_header_ms),
+        .body_ns = ns_of(config->limits_body_ms),
+        .idle_ns = ns_of(config->limits_idle_ms),
+    };
+    gateway->pages = (struct gateway_pages){gateway->node, gateway->intake};
+    gateway->http_messages.intake = gateway->intake;
+}
+
+static bool marks(void *context, size_t *cursor, struct span *name, uint64_t *count_)
+{
+    return producers_each(context, cursor, name, count_);
+}
+
+/* The parts that take memory. */
+static bool make_parts(struct gateway *gateway)
+{
+    const struct node *node = gateway->node;
+    uint64_t seed;
+    clock_random(&seed, sizeof seed);
+    struct intake_options options = {
+        .shard = gateway->shard,
+        .shards = node->shards,
+        .spool = gateway->spool,
+        .dedup = node->dedup,
+        .dedup_secret = node->dedup_secret,
+        .streams = node->streams,
+        .rules = {.bytes_max = (size_t)node->config->limits_event_bytes,
+                  .bare_type = node->config->events_bare_type[0] == '\0'
+                                   ? (struct span){0}
+                                   : span_of_string(node->config->events_bare_type)},
+        .producers = gateway->producers,
+    };
+    gateway->intake = intake_open(&options);
+    gateway->websocket = (struct websocket_options){
+        .message_bytes = (size_t)node->config->limits_message_bytes,
+        .idle_ns = ns_of(node->config->limits_idle_ms),
+        .close_ns = ns_of(node->config->limits_header_ms),
+        .deflate_from = 1024,
+    };
+    struct ingest_options door = {.intake = gateway->intake,
+                                  .shard = gateway->shard,
+                                  .leeway_ns = ns_of(node->config->auth_leeway_s * 1000),
+                                  .websocket = gateway->websocket};
+    if (gateway->intake == NULL)
+        return false;
+    gateway->ingest = ingest_door_open(&door);
+    gateway->tokens = jwt_cache_open(JWT_CACHE_ENTRIES);
+    gateway->failures = quota_open(
+        4096, bucket_rate((uint64_t)node->config->auth_failures_per_minute, 60000, 60000), seed);
+    gateway->cors = cors_open(node->config->cors_origins);
+    return gateway->ingest != NULL && gateway->tokens != NULL && gateway->failures != NULL &&
+           gateway->cors != NULL;
+}
+
+int gateway_open(struct gateway **out, const struct gateway_options *options, char *why)
+{
+    struct gateway *gateway = calloc(1, sizeof *gateway);
+    if (gateway != NULL) {
+        gateway->node = options->node;
+        gateway->shard = options->shard;
+        gateway->spool = options->spool;
+        gateway->producers = options->producers;
+        gateway->to_writer = options->to_writer;
+        gateway->from_writer = options->from_writer;
+        gateway->writer_sleeper = options->writer_sleeper;
+    }
+    if (gateway == NULL || !make_parts(gateway)) {
+        gateway_close(gateway);
+        snprintf(why, 256, "no memory for shard %u", options->shard);
+        return -ENOMEM;
+    }
+    spool_set_marks(gateway->spool, gateway->producers, marks);
+    fill_doors(gateway);
+    add_routes(gateway);
+    gateway->house = (struct house){
+        .self = gateway,
+        .greet = greet,
+        .complete = complete,
+        .commit = commit,
+        .release = release,
+        .mail = mail,
+        .tick = tick,
+        .open = is_open,
+        .drained = drained,
+    };
+    *out = gateway;
+    return 0;
+}
+
+void gateway_close(struct gateway *gateway)
+{
+    if (gateway == NULL)
+        return;
+    ingest_door_close(gateway->ingest);
+    intake_close(gateway->intake);
+    jwt_cache_close(gateway->tokens);
+    quota_close(gateway->failures);
+    cors_close(gateway->cors);
+    free(gateway);
+}
+
+const struct house *gateway_house(const struct gateway *gateway)
+{
+    return &gateway->house;
+}

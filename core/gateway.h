@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gateway: what one shard's connections lead to. It stands on the roof, sees all rooms, and fills in the shard's
+ * `struct house`: which wire speaks at which door, and what happens in a turn between the sockets and the spool.
+ * One a shard; after gateway_open() everything is called on the shard's thread.
+ */
+#ifndef CORE_GATEWAY_H
+#define CORE_GATEWAY_H
+
+#include "batch/dedup.h"
+#include "batch/producers.h"
+#include "batch/spool.h"
+#include "batch/writer.h"
+#include "core/config.h"
+#include "core/shard.h"
+#include "metrics/stats.h"
+#include "proto/jwt.h"
+
+struct gateway;
+
+enum door { DOOR_TCP, DOOR_HTTP };
+
+/* What all shards and the operator's pages see of the whole process. Made before the threads, then read-only. */
+struct node {
+    const struct config *config;
+    const char *name;
+    const struct streams *streams;
+    const struct jwt_keys *keys;
+    struct dedup *dedup;
+    const uint8_t *dedup_secret;
+    struct progress *progress; /* [SHARDS_MAX] */
+    struct stats *stats;
+    struct writer *const *writer;
+    unsigned writers; /* 0: the spool is all there is */
+    unsigned shards;
+    uint64_t started_ns;
+};
+
+struct gateway_options {
+    const struct node *node;
+    unsigned shard;
+    struct spool *spool;         /* stays the caller's */
+    struct producers *producers; /* stays the caller's */
+    struct mail *to_writer;      /* struct block *; NULL: no writer */
+    struct mail *from_writer;
+    struct sleeper *writer_sleeper;
+};
+
+/* 0 or -errno. */
+NODISCARD int gateway_open(struct gateway **out, const struct gateway_options *options, char *why);
+void gateway_close(struct gateway *gateway);
+const struct house *gateway_house(const struct gateway *gateway);
+
+#endif

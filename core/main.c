@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ringmain's command line: which command, its options, and nothing else.
+ */
+#include "core/command.h"
+#include "core/config.h"
+#include "core/log.h"
+#include "core/send.h"
+#include "core/serve.h"
+#include "core/token.h"
+#include "proto/stream.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OVERRIDES_MAX = 128 };
+
+/* What serve, check and token have in common. */
+struct arguments {
+    const char *file;
+    const char *override[OVERRIDES_MAX];
+    unsigned overrides;
+    bool accept_loss, print, sql;
+};
+
+static const struct command_option options[] = {
+    {'c', "config", "FILE", "configuration; default /etc/ringmain/ringmain.conf if it is there"},
+    {'o', "option", "SECTION.KEY=VALUE", "set one option; may be repeated"},
+    {'L', "accept-loss", NULL, "serve: start although acknowledged events in the spool are damaged"},
+    {'p', "print", NULL, "check: print every option with its value"},
+    {'s', "sql", NULL, "check: print the SQL that makes the streams' tables"},
+    {'h', "help", NULL, "this text, and every option"},
+};
+
+static int usage(FILE *out)
+{
+    fputs("ringmain serve|check|token|send|version [options]\n\n"
+          "  serve     take in events, keep them safe, store them in Postgres; SIGTERM drains and stops\n"
+          "  check     read the configuration and say whether it is good\n"
+          "  token     mint a development token with the configured secret (ringmain token --help)\n"
+          "  send      send events from files to a running ringmain (ringmain send --help)\n"
+          "  version   print the version\n",
+          out);
+    return out == stdout ? 0 : 2;
+}
+
+static int usage_of(const char *command)
+{
+    printf("ringmain %s [options]\n", command);
+    command_print_options(stdout, options, COUNT_OF(options));
+    printf("\nconfiguration options:\n");
+    config_help(stdout);
+    return 0;
+}
+
+/* 0: go on; else the exit status plus one. */
+static int read_arguments(const char *command, char **words, struct arguments *out)
+{
+    struct command_line line = {
+        .arguments = words, .options = options, .options_count = COUNT_OF(options)};
+    for (int option; (option = command_next(&line)) != COMMAND_END;) {
+        switch (option) {
+        case 'c':
+            out->file = line.value;
+            break;
+        case 'o':
+            if (out->overrides == OVERRIDES_MAX) {
+                fprintf(stderr, "ringmain %s: more than %d -o options\n", command, OVERRIDES_MAX);
+                return 3;
+            }
+            out->override[out->overrides++] = line.value;
+            break;
+        case 'L':
+            out->accept_loss = true;
+            break;
+        case 'p':
+            out->print = true;
+            break;
+        case 's':
+            out->sql = true;
+            break;
+        case 'h':
+            return usage_of(command) + 1;
+        default:
+            fprintf(stderr, "ringmain %s: %s\n", command,
+                    option == COMMAND_WRONG ? line.wrong : "takes no operand; see --help");
+            return 3;
+        }
+    }
+    return 0;
+}
+
+static int load(struct config *config, const struct arguments *arguments)
+{
+    static const char installed[] = "/etc/ringmain/ringmain.conf";
+    const char *file = arguments->file;
+    if (file == NULL && access(installed, F_OK) == 0)
+        file = installed;
+    int result =
+        config_load(config, file, environ, arguments->override, arguments->overrides, stderr);
+    if (result != 0)
+        return result;
+    log_setup((enum log_level)config->log_level, (enum log_format)config->log_format);
+    return 0;
+}
+
+static void print_sql(const struct streams *streams)
+{
+    char sql[16384];
+    for (unsigned i = 0; i < streams_count(streams); i++)
+        if (stream_create_sql(streams_at(streams, i), sql, sizeof sql))
+            printf("%s;\n", sql);
+}
+
+static int check(const struct config *config, const struct arguments *arguments)
+{
+    char why[256];
+    struct streams *streams = serve_streams(config, why);
+    if (streams == NULL) {
+        fprintf(stderr, "ringmain check: %s\n", why);
+        return 1;
+    }
+    if (arguments->print)
+        config_print(config, stdout);
+    else if (arguments->sql)
+        print_sql(streams);
+    else
+        printf("the configuration is good: %u streams, %u keys\n", streams_count(streams),
+               config->keys);
+    streams_close(streams);
+    return 0;
+}
+
+static int configured(const char *command, char **words)
+{
+    struct arguments arguments = {0};
+    struct config config;
+    int result = read_arguments(command, words, &arguments);
+    if (result != 0)
+        return result - 1;
+    if (load(&config, &arguments) != 0)
+        return 1;
+    result = strcmp(command, "check") == 0
+                 ? check(&config, &arguments)
+                 : serve(&config, &(struct serve_options){.accept_loss = arguments.accept_loss});
+    config_free(&config);
+    return result;
+}
+
+int main(int count, char **words)
+{
+    const char *command = count > 1 ? words[1] : "";
+    if (strcmp(command, "serve") == 0 || strcmp(command, "check") == 0)
+        return configured(command, words + 2);
+    if (strcmp(command, "send") == 0)
+        return send_main(count - 2, words + 2);
+    if (strcmp(command, "token") == 0)
+        return token_main(words + 2);
+    if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {
+        puts("ringmain " RINGMAIN_VERSION);
+        return 0;
+    }
+    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0)
+        return usage(stdout);
+    if (command[0] != '\0')
+        fprintf(stderr, "ringmain: there is no command %s\n", command);
+    return usage(stderr);
+}

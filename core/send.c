@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/send.h"
+
+#include "core/clock.h"
+#include "core/command.h"
+#include "core/send_link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LINKS_MAX = 1024, FILES_MAX = 64, TICK_MS = 20, BACKOFF_MS = 50, BACKOFF_MAX_MS = 2000 };
+
+/* A link and its socket. */
+struct line {
+    struct send_link link;
+    int socket;        /* -1: not connected */
+    bool connecting;
+    bool ever;         /* was connected before */
+    bool done;
+    size_t sent;       /* of link.out */
+    uint64_t retry_ns; /* when to connect again */
+    unsigned backoff_ms;
+};
+
+struct sender {
+    struct send_options options;
+    const struct send_protocol *protocol;
+    struct addrinfo *address;
+    struct send_totals totals;
+    struct line *line;
+    struct pollfd *poll;
+    uint64_t started_ns, give_up_ns, last_progress_ns, shown_ns, pushed;
+    int64_t rate;
+    int64_t patience_s;
+    bool quiet, json, acks;
+};
+
+/* ── sockets ──────────────────────────────────────────────────────────────────────────────────── */
+
+static void lose(struct sender *sender, struct line *line)
+{
+    if (line->socket >= 0)
+        close(line->socket);
+    line->socket = -1;
+    line->link.out.length = line->link.in.length = line->sent = 0;
+    line->link.ready = line->link.hang_up = line->link.upgraded = false;
+    line->link.marks = 0;
+    if (line->backoff_ms < BACKOFF_MS)
+        line->backoff_ms = BACKOFF_MS;
+    else if (line->backoff_ms < BACKOFF_MAX_MS)
+        line->backoff_ms *= 2;
+    line->retry_ns = clock_mono_ns() + line->backoff_ms * 1000000ull;
+    (void)sender;
+}
+
+static void dial(struct sender *sender, struct line *line)
+{
+    const struct addrinfo *address = sender->address;
+    int on = 1;
+    line->socket = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (line->socket < 0) {
+        lose(sender, line);
+        return;
+    }
+    setsockopt(line->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(line->socket, address->ai_addr, address->ai_addrlen) < 0 && errno != EINPROGRESS) {
+        lose(sender, line);
+        return;
+    }
+    line->connecting = true;
+}
+
+static void connected(struct sender *sender, struct line *line)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(line->socket, SOL_SOCKET, SO_ERROR, &error, &length) < 0 || error != 0) {
+        lose(sender, line);
+        return;
+    }
+    line->connecting = false;
+    if (line->ever)
+        sender->totals.reconnects++;
+    line->ever = true;
+    line->link.protocol->start(&line->link);
+}
+
+static void write_out(struct sender *sender, struct line *line)
+{
+    struct buf *out = &line->link.out;
+    while (line->sent < out->length) {
+        ssize_t wrote = send(line->socket, out->at + line->sent, out->length - line->sent,
+                             MSG_NOSIGNAL);
+        if (wrote < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (wrote < 0) {
+            lose(sender, line);
+            return;
+        }
+        line->sent += (size_t)wrote;
+        sender->totals.bytes += (uint64_t)wrote;
+    }
+    out->length = line->sent = 0;
+}
+
+static void read_in(struct sender *sender, struct line *line)
+{
+    uint8_t chunk[65536];
+    ssize_t got = recv(line->socket, chunk, sizeof chunk, 0);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (got <= 0) {
+        lose(sender, line);
+        return;
+    }
+    uint64_t before = line->link.settled;
+    if (!buf_put(&line->link.in, chunk, (size_t)got))
+        send_link_fail(&line->link, "no memory");
+    else
+        line->link.protocol->input(&line->link, clock_mono_ns());
+    if (line->link.settled > before) {
+        sender->last_progress_ns = clock_mono_ns();
+        line->backoff_ms = 0;
+    }
+    if (line->link.hang_up && line->link.fatal[0] == '\0')
+        lose(sender, line);
+}
+
+/* ── pace ─────────────────────────────────────────────────────────────────────────────────────── */
+
+/* How many events may be pushed now without passing --rate. */
+static uint64_t allowance(const struct sender *sender, uint64_t now_ns)
+{
+    if (sender->rate == 0)
+        return UINT64_MAX;
+    uint64_t due = (uint64_t)((double)(now_ns - sender->started_ns) * 1e-9 * (double)sender->rate);
+    return due > sender->pushed ? due - sender->pushed : 0;
+}
+
+static void feed(struct sender *sender, struct line *line, uint64_t now_ns)
+{
+    struct send_link *link = &line->link;
+    if (!link->ready || line->sent < link->out.length || link->next >= link->events)
+        return;
+    uint64_t before = link->next;
+    link->protocol->fill(link, allowance(sender, now_ns), now_ns);
+    sender->pushed += link->next - before;
+}
+
+/* Without acknowledgements an event counts as done once the kernel has it; the end is a half-close. */
+static void settle_unacknowledged(struct sender *sender, struct line *line, uint64_t now_ns)
+{
+    if (!sender->acks && sender->protocol == &send_tcp && line->link.out.length == 0)
+        send_link_settle(&line->link, line->link.next, now_ns);
+}
+
+/* Closing a socket with unread answers in it would reset the connection under what is still on its way. */
+static void wait_for_end(int socket)
+{
+    struct timeval limit = {.tv_sec = 10};
+    uint8_t chunk[4096];
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    int flags = fcntl(socket, F_GETFL);
+    if (flags >= 0 && fcntl(socket, F_SETFL, flags & ~O_NONBLOCK) == 0)
+        while (recv(socket, chunk, sizeof chunk, 0) > 0)
+            ;
+}
+
+static void finish_line(struct line *line, bool acks)
+{
+    line->done = line->link.settled >= line->link.events;
+    if (!line->done || line->socket < 0)
+        return;
+    shutdown(line->socket, SHUT_WR);
+    if (!acks)
+        wait_for_end(line->socket);
+    close(line->socket);
+    line->socket = -1;
+}
+
+static short wanted(const struct sender *sender, const struct line *line, uint64_t now_ns)
+{
+    bool more = line->link.ready && line->link.next < line->link.events &&
+                now_ns >= line->link.not_before_ns && allowance(sender, now_ns) > 0 &&
+                (sender->protocol == &send_tcp || line->link.next == line->link.settled ||
+                 (sender->protocol == &send_ws && line->link.marks < 8));
+    bool pending = line->sent < line->link.out.length;
+    return (short)(POLLIN | (line->connecting || pending || more ? POLLOUT : 0));
+}
+
+/* ── what the user sees ───────────────────────────────────────────────────────────────────────── */
+
+static void progress(struct sender *sender, uint64_t now_ns, bool last)
+{
+    if (sender->quiet || !isatty(2) || (!last && now_ns - sender->shown_ns < 100000000))
+        return;
+    sender->shown_ns = now_ns;
+    double share = sender->totals.wanted == 0 ? 1
+                   : (double)sender->totals.acknowledged / (double)sender->totals.wanted;
+    double seconds = (double)(now_ns - sender->started_ns) * 1e-9;
+    double rate = seconds > 0 ? (double)sender->totals.acknowledged / seconds : 0;
+    char bar[41];
+    int full = (int)(share * 40);
+    for (int i = 0; i < 40; i++)
+        bar[i] = i < full ? '#' : '.';
+    bar[40] = '\0';
+    fprintf(stderr, "\r[%s] %5.1f %%  %llu of %llu  %.0f/s  left %.0f s   ", bar, share * 100,
+            (unsigned long long)sender->totals.acknowledged,
+            (unsigned long long)sender->totals.wanted, rate,
+            rate > 0 ? (double)(sender->totals.wanted - sender->totals.acknowledged) / rate : 0);
+    if (last)
+        fputc('\n', stderr);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double percentile_ms(const struct send_totals *totals, double share)
+{
+    uint64_t count = totals->latencies < SEND_LATENCIES ? totals->latencies : SEND_LATENCIES;
+    if (count == 0)
+        return 0;
+    return totals->latency_us[(uint64_t)((double)(count - 1) * share)] * 1e-3;
+}
+
+static void summary(struct sender *sender, const char *fatal)
+{
+    struct send_totals *totals = &sender->totals;
+    double seconds = (double)(clock_mono_ns() - sender->started_ns) * 1e-9;
+    uint64_t count = totals->latencies < SEND_LATENCIES ? totals->latencies : SEND_LATENCIES;
+    qsort(totals->latency_us, count, sizeof *totals->latency_us, by_value);
+    uint64_t refused = totals->rejected + totals->duplicates;
+    uint64_t stored = totals->acknowledged > refused ? totals->acknowledged - refused : 0;
+    printf(sender->json
+               ? "{\"events\":%llu,\"accepted\":%llu,\"duplicates\":%llu,\"rejected\":%llu,"
+                 "\"unacknowledged\":%llu,\"reconnects\":%llu,\"retries\":%llu,\"seconds\":%.3f,"
+                 "\"events_per_second\":%.0f,\"ack_ms_p50\":%.2f,\"ack_ms_p99\":%.2f}\n"
+               : "%llu events: %llu accepted, %llu duplicates, %llu rejected, %llu unacknowledged; "
+                 "%llu reconnects, %llu retries\n"
+                 "%.3f s, %.0f events/s, acknowledged after %.2f ms (median), %.2f ms (99 %%)\n",
+           (unsigned long long)totals->wanted, (unsigned long long)stored,
+           (unsigned long long)totals->duplicates, (unsigned long long)totals->rejected,
+           (unsigned long long)(totals->wanted - totals->acknowledged),
+           (unsigned long long)totals->reconnects, (unsigned long long)totals->retries, seconds,
+           seconds > 0 ? (double)totals->acknowledged / seconds : 0, percentile_ms(totals, 0.5),
+           percentile_ms(totals, 0.99));
+    fflush(stdout);
+    if (totals->first_reject[0] != '\0')
+        fprintf(stderr, "ringmain send: the first one that was rejected: %s\n",
+                totals->first_reject);
+    if (fatal != NULL)
+        fprintf(stderr, "ringmain send: %s\n", fatal);
+}
+
+/* ── the loop ─────────────────────────────────────────────────────────────────────────────────── */
+
+static void serve_line(struct sender *sender, struct line *line, short events, uint64_t now_ns)
+{
+    if (line->connecting && (events & (POLLOUT | POLLERR | POLLHUP)) != 0)
+        connected(sender, line);
+    if (line->socket >= 0 && !line->connecting && (events & (POLLIN | POLLHUP | POLLERR)) != 0)
+        read_in(sender, line);
+    if (line->socket < 0 || line->connecting || line->link.fatal[0] != '\0')
+        return;
+    feed(sender, line, now_ns);
+    write_out(sender, line);
+    settle_unacknowledged(sender, line, now_ns);
+    finish_line(line, sender->acks);
+}
+
+/* One round. Returns how many lines are still at work, or -1 with *fatal. */
+static int turn(struct sender *sender, const char **fatal)
+{
+    unsigned links = sender->options.links;
+    int busy = 0;
+    uint64_t now_ns = clock_mono_ns();
+    for (unsigned i = 0; i < links; i++) {
+        struct line *line = &sender->line[i];
+        if (!line->done && line->socket < 0 && now_ns >= line->retry_ns)
+            dial(sender, line);
+        sender->poll[i] = (struct pollfd){line->done ? -1 : line->socket, 0, 0};
+        if (line->socket >= 0 && !line->done)
+            sender->poll[i].events = wanted(sender, line, now_ns);
+    }
+    if (poll(sender->poll, links, TICK_MS) < 0 && errno != EINTR) {
+        *fatal = strerror(errno);
+        return -1;
+    }
+    now_ns = clock_mono_ns();
+    for (unsigned i = 0; i < links; i++) {
+        struct line *line = &sender->line[i];
+        if (!line->done && line->socket >= 0)
+            serve_line(sender, line, sender->poll[i].revents, now_ns);
+        if (line->link.fatal[0] != '\0') {
+            *fatal = line->link.fatal;
+            return -1;
+        }
+        busy += !line->done;
+    }
+    progress(sender, now_ns, busy == 0);
+    if (busy > 0 && now_ns - sender->last_progress_ns > (uint64_t)sender->patience_s * 1000000000) {
+        *fatal = "no progress for too long (--patience): is the server there?";
+        return -1;
+    }
+    return busy;
+}
+
+static volatile sig_atomic_t interrupted; /* a signal handler has no other way to tell */
+
+static void interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static int run(struct sender *sender)
+{
+    const char *fatal = NULL;
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sender->started_ns = sender->last_progress_ns = clock_mono_ns();
+    int busy;
+    do {
+        busy = turn(sender, &fatal);
+        if (interrupted && busy > 0) {
+            fatal = "interrupted; what was acknowledged is safe";
+            busy = -1;
+        }
+    } while (busy > 0);
+    if (fatal != NULL && isatty(2) && !sender->quiet)
+        fputc('\n', stderr);
+    summary(sender, fatal);
+    return fatal != NULL ? 3 : sender->totals.rejected > 0 ? 1 : 0;
+}
+
+/* ── arguments ────────────────────────────────────────────────────────────────────────────────── */
+
+static const struct command_option options[] = {
+    {'t', "to", "URL", "tcp://HOST[:PORT], http://…[/PATH] or ws://…[/PATH]; default tcp://127.0.0.1:7070"},
+    {'a', "ack", "LEVEL", "none, received, spooled or stored; default spooled"},
+    {'n', "repeat", "N", "send the input N times; from the second on with fresh ids; default 1"},
+    {'r', "rate", "N", "at most N events a second; default: as fast as it goes"},
+    {'c', "connections", "N", "connections to spread the events over; default 1"},
+    {'b', "batch", "N", "events in an HTTP request or a WebSocket message; default 100"},
+    {'p', "producer", "NAME", "TCP: resume under this name, also in a later run; default: a name of this run's own"},
+    {'k', "token", "TOKEN", "JSON Web Token; default: $RINGMAIN_TOKEN"},
+    {'w', "patience", "S", "give up after so many seconds without progress; default 60"},
+    {'j', "json", NULL, "print the summary as JSON"},
+    {'q', "quiet", NULL, "no progress bar"},
+    {'h', "help", NULL, "this text"},
+};
+
+struct arguments {
+    const char *to, *ack, *producer, *token;
+    const char *file[FILES_MAX];
+    unsigned files;
+    int64_t repeat, rate, connections, batch, patience_s;
+    bool json, quiet;
+};
+
+static int usage(FILE *out)
+{
+    fputs("ringmain send FILE… [options]     FILE: one JSON event a line; - is standard input\n", out);
+    command_print_options(out, options, COUNT_OF(options));
+    return out == stdout ? -1 : 2;
+}
+
+static int wrong(const char *what, const char *value)
+{
+    fprintf(stderr, "ringmain send: %s: %s\n", what, value);
+    return 2;
+}
+
+static int take_option(struct arguments *arguments, int option, const char *value)
+{
+    switch (option) {
+    case 't': arguments->to = value; return 0;
+    case 'a': arguments->ack = value; return 0;
+    case 'p': arguments->producer = value; return 0;
+    case 'k': arguments->token = value; return 0;
+    case 'j': arguments->json = true; return 0;
+    case 'q': arguments->quiet = true; return 0;
+    case 'n': return command_number(value, 1, INT64_MAX / 2, &arguments->repeat) ? 0 : wrong("--repeat wants a number from 1", value);
+    case 'r': return command_number(value, 1, 1000000000, &arguments->rate) ? 0 : wrong("--rate wants a number from 1", value);
+    case 'c': return command_number(value, 1, LINKS_MAX, &arguments->connections) ? 0 : wrong("--connections wants a number from 1 to 1024", value);
+    case 'b': return command_number(value, 1, 100000, &arguments->batch) ? 0 : wrong("--batch wants a number from 1 to 100000", value);
+    case 'w': return command_number(value, 1, 86400, &arguments->patience_s) ? 0 : wrong("--patience wants seconds", value);
+    case 'h': return usage(stdout);
+    default: break;
+    }
+    if (arguments->files == FILES_MAX)
+        return wrong("too many files", value);
+    arguments->file[arguments->files++] = value;
+    return 0;
+}
+
+static int read_arguments(struct arguments *arguments, char **words)
+{
+    struct command_line line = {.arguments = words, .options = options, .options_count = COUNT_OF(options)};
+    int option, result;
+    while ((option = command_next(&line)) != COMMAND_END) {
+        if (option == COMMAND_WRONG) {
+            fprintf(stderr, "ringmain send: %s\n", line.wrong);
+            return 2;
+        }
+        if ((result = take_option(arguments, option, line.value)) != 0)
+            return result;
+    }
+    if (arguments->files == 0)
+        return usage(stderr);
+    static const char *const acks[] = {"none", "received", "spooled", "stored"};
+    for (unsigned i = 0; i < COUNT_OF(acks); i++)
+        if (strcmp(arguments->ack, acks[i]) == 0)
+            return 0;
+    return wrong("--ack must be none, received, spooled or stored", arguments->ack);
+}
+
+/* scheme://host[:port][/path] */
+static int read_url(struct sender *sender, const char *url)
+{
+    static const struct send_protocol *const protocols[] = {&send_tcp, &send_http, &send_ws};
+    const char *rest = strstr(url, "://");
+    for (unsigned i = 0; rest != NULL && i < COUNT_OF(protocols); i++)
+        if (strncmp(url, protocols[i]->scheme, (size_t)(rest - url)) == 0 &&
+            strlen(protocols[i]->scheme) == (size_t)(rest - url))
+            sender->protocol = protocols[i];
+    if (sender->protocol == NULL)
+        return wrong("--to must begin with tcp://, http:// or ws://", url);
+    rest += 3;
+    const char *path = strchr(rest, '/');
+    size_t length = path == NULL ? strlen(rest) : (size_t)(path - rest);
+    char *host = strndup(rest, length);
+    char *colon = host == NULL ? NULL : strrchr(host, ':');
+    if (colon != NULL && strchr(colon, ']') == NULL)
+        *colon = '\0';
+    else
+        colon = NULL;
+    if (host != NULL && host[0] == '[' && host[strlen(host) - 1] == ']') {
+        host[strlen(host) - 1] = '\0';
+        host++;
+    }
+    sender->options.host = host;
+    sender->options.port = colon == NULL ? sender->protocol->port : colon + 1;
+    sender->options.path = path == NULL || path[1] == '\0' ? sender->protocol->path : path;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    int error = host == NULL ? EAI_MEMORY
+                             : getaddrinfo(host, sender->options.port, &hints, &sender->address);
+    if (error != 0) {
+        fprintf(stderr, "ringmain send: %s: %s\n", url, gai_strerror(error));
+        return 2;
+    }
+    return 0;
+}
+
+static bool prepare(struct sender *sender, const struct arguments *arguments)
+{
+    uint64_t lines = send_feed_lines(sender->options.feed);
+    uint64_t events = lines * (uint64_t)arguments->repeat;
+    unsigned links = sender->options.links;
+    sender->totals.wanted = events;
+    sender->line = calloc(links, sizeof *sender->line);
+    sender->poll = calloc(links, sizeof *sender->poll);
+    if (sender->line == NULL || sender->poll == NULL)
+        return false;
+    for (unsigned i = 0; i < links; i++) {
+        struct line *line = &sender->line[i];
+        line->socket = -1;
+        line->link = (struct send_link){.protocol = sender->protocol, .options = &sender->options,
+                                        .totals = &sender->totals, .number = i};
+        line->link.events = events / links + (i < events % links);
+        line->done = line->link.events == 0;
+        buf_init(&line->link.out, (size_t)1 << 30);
+        buf_init(&line->link.in, (size_t)1 << 30);
+    }
+    return true;
+}
+
+static void finish(struct sender *sender)
+{
+    for (unsigned i = 0; sender->line != NULL && i < sender->options.links; i++) {
+        buf_fini(&sender->line[i].link.out);
+        buf_fini(&sender->line[i].link.in);
+    }
+    free(sender->line);
+    free(sender->poll);
+    send_feed_close(sender->options.feed);
+    freeaddrinfo(sender->address);
+    free(sender);
+}
+
+int send_main(int count, char **words)
+{
+    struct arguments arguments = {.to = "tcp://127.0.0.1:7070", .ack = "spooled", .repeat = 1,
+                                  .connections = 1, .batch = 100, .patience_s = 60,
+                                  .token = getenv("RINGMAIN_TOKEN")};
+    struct sender *sender = calloc(1, sizeof *sender);
+    (void)count;
+    int result = sender == NULL ? 3 : read_arguments(&arguments, words);
+    if (result == 0)
+        result = read_url(sender, arguments.to);
+    if (result != 0) {
+        free(sender);
+        return result < 0 ? 0 : result;
+    }
+    uint64_t chance;
+    char name[48];
+    clock_random(&chance, sizeof chance);
+    snprintf(name, sizeof name, "send-%016llx", (unsigned long long)chance);
+    sender->options.ack = arguments.ack;
+    sender->options.token = arguments.token != NULL && arguments.token[0] != '\0' ? arguments.token : NULL;
+    sender->options.producer = arguments.producer == NULL ? name : arguments.producer;
+    sender->options.links = (unsigned)arguments.connections;
+    sender->options.batch = (unsigned)arguments.batch;
+    sender->rate = arguments.rate;
+    sender->patience_s = arguments.patience_s;
+    sender->json = arguments.json;
+    sender->quiet = arguments.quiet;
+    sender->acks = strcmp(arguments.ack, "none") != 0;
+    sender->options.feed = send_feed_open(arguments.file, arguments.files,
+                                          sender->protocol->gives_ids, name);
+    result = 3;
+    if (sender->options.feed != NULL && prepare(sender, &arguments))
+        result = run(sender);
+    finish(sender);
+    return result;
+}

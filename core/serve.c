@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One struct holds the process. Each step of the table below has its make and its undo; start goes down the table,
+ * a failure or the end goes back up from where it had come.
+ */
+#include "core/serve.h"
+
+#include "core/clock.h"
+#include "core/gateway.h"
+#include "core/limits.h"
+#include "core/log.h"
+#include "metrics/stage.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { WHY = 512, MAIL_LETTERS = 4096, DESCRIPTORS_RESERVED = 256, WRITERS_MAX = 16 };
+
+/* Everything that belongs to one shard. */
+struct seat {
+    struct server *server; /* for the recovery's callbacks */
+    unsigned index;
+    bool orphan; /* of a higher shard count: only its spool is left to be stored */
+    struct spool *spool;
+    struct spool_recovery recovery;
+    struct producers *producers;
+    struct mail *to_writer, *from_writer;
+    struct gateway *gateway;
+    struct shard *shard;
+};
+
+struct server {
+    const struct config *config;
+    const struct serve_options *options;
+    struct node node;
+    char host[SPOOL_NODE_MAX + 1];
+    sigset_t signals;
+    struct streams *streams;
+    struct jwt_keys *keys;
+    struct spool_directory *directory;
+    struct dedup *dedup;
+    struct progress *progress;
+    struct stats *stats;
+    struct counters *counters; /* a shard each, then a writer each */
+    struct counters *counters_list[SHARDS_MAX + WRITERS_MAX];
+    struct seat seat[SHARDS_MAX];
+    unsigned shards, seats;
+    struct writer *writer[WRITERS_MAX];
+    struct sleeper writer_sleeper[WRITERS_MAX];
+    struct writer_source source[WRITERS_MAX][SHARDS_MAX];
+    unsigned sources[WRITERS_MAX], writers;
+    bool writers_running, shards_running;
+    struct metrics_stage *stage;
+    uint16_t port_tcp, port_http, port_metrics;
+    char why[WHY];
+};
+
+/* ── what the configuration says ──────────────────────────────────────────────────────────────── */
+
+struct streams *serve_streams(const struct config *config, char *why)
+{
+    struct streams *streams = streams_open();
+    if (streams == NULL) {
+        snprintf(why, 256, "no memory");
+        return NULL;
+    }
+    int result = streams_add_defaults(streams, why);
+    for (unsigned i = 0; result == 0 && i < config->streams; i++) {
+        const struct config_stream *stream = &config->stream[i];
+        result = streams_add(streams, stream->name, stream->table == NULL ? stream->name : stream->table,
+                             stream->columns == NULL ? "" : stream->columns,
+                             stream->types == NULL ? "" : stream->types, why);
+    }
+    if (result == 0)
+        return streams;
+    streams_close(streams);
+    return NULL;
+}
+
+static unsigned cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
+/* The n-th core that this process may use. */
+static int core_at(unsigned n)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return -1;
+    for (int core = 0; core < CPU_SETSIZE; core++)
+        if (CPU_ISSET((size_t)core, &set) && n-- == 0)
+            return core;
+    return -1;
+}
+
+static int make_node(struct server *server)
+{
+    const struct config *config = server->config;
+    server->shards = config->node_shards > 0 ? (unsigned)config->node_shards : cores();
+    if (server->shards > SHARDS_MAX)
+        server->shards = SHARDS_MAX;
+    server->writers = config->postgres_conninfo[0] == '\0' ? 0 : (unsigned)config->postgres_connections;
+    if (server->writers > server->shards)
+        server->writers = server->shards;
+    if (config->node_name[0] == '\0' && gethostname(server->host, sizeof server->host - 1) != 0)
+        return -errno;
+    server->streams = serve_streams(config, server->why);
+    if (server->streams == NULL)
+        return -EINVAL;
+    int result = jwt_keys_open(&server->keys, config, server->why);
+    if (result != 0)
+        return result;
+    if (!config->auth_required)
+        log_warn("auth", "auth.required = no: whoever reaches a door may write events; for a laptop only");
+    return 0;
+}
+
+static int make_memory(struct server *server)
+{
+    unsigned threads = server->shards + server->writers;
+    server->progress = aligned_alloc(64, SHARDS_MAX * sizeof *server->progress);
+    server->counters = aligned_alloc(64, threads * sizeof *server->counters);
+    server->stats = calloc(1, sizeof *server->stats);
+    server->dedup = dedup_open((uint64_t)server->config->dedup_ids,
+                               (uint32_t)server->config->dedup_window_s);
+    if (server->progress == NULL || server->counters == NULL || server->stats == NULL ||
+        server->dedup == NULL) {
+        snprintf(server->why, WHY, "no memory for %lld ids (dedup.ids)",
+                 (long long)server->config->dedup_ids);
+        return -ENOMEM;
+    }
+    memset(server->progress, 0, SHARDS_MAX * sizeof *server->progress);
+    memset(server->counters, 0, threads * sizeof *server->counters);
+    for (unsigned i = 0; i < threads; i++)
+        server->counters_list[i] = &server->counters[i];
+    return 0;
+}
+
+static void fill_node(struct server *server)
+{
+    const struct config *config = server->config;
+    server->node = (struct node){
+        .config = config,
+        .name = config->node_name[0] != '\0' ? config->node_name : server->host,
+        .streams = server->streams,
+        .keys = server->keys,
+        .dedup = server->dedup,
+        .dedup_secret = spool_directory_secret(server->directory),
+        .progress = server->progress,
+        .stats = server->stats,
+        .writer = server->writer,
+        .writers = server->writers,
+        .shards = server->shards,
+        .started_ns = clock_mono_ns(),
+    };
+}
+
+/* ── recovery ─────────────────────────────────────────────────────────────────────────────────── */
+
+static void recovered_key(void *context, struct dedup_key key, uint64_t sequence, int64_t wall_us)
+{
+    const struct seat *seat = context;
+    struct ticket mine = {sequence, seat->index}, original;
+    bool evicted, taken;
+    taken = dedup_take(seat->server->dedup, key, mine, (uint32_t)(wall_us / 1000000), &original,
+                       &evicted);
+    (void)taken; /* twice on disk: only after an accepted loss */
+}
+
+static void recovered_mark(void *context, struct span name, uint64_t count_)
+{
+    const struct seat *seat = context;
+    struct seat *owner = &seat->server->seat[producers_shard(name, seat->server->shards)];
+    struct producer *producer = producers_get(owner->producers, name, clock_mono_ns());
+    if (producer != NULL && count_ > producer->count)
+        producer->count = count_;
+}
+
+static void say_recovery(const struct seat *seat)
+{
+    const struct spool_recovery *recovery = &seat->recovery;
+    if (recovery->loss[0] != '\0')
+        log_error("spool", "shard %u: acknowledged data was lost and accepted as such: %s", seat->index,
+                  recovery->loss);
+    log_info("spool", "shard %u: boot %llu, %llu events in %llu segments recovered, next is %llu%s",
+             seat->index, (unsigned long long)recovery->boot, (unsigned long long)recovery->rows,
+             (unsigned long long)recovery->segments, (unsigned long long)recovery->next,
+             recovery->torn_bytes > 0 ? "; a torn tail that nobody was told of was dropped" : "");
+}
+
+static int open_spool(struct server *server, unsigned index)
+{
+    const struct config *config = server->config;
+    struct seat *seat = &server->seat[index];
+    seat->recovery = (struct spool_recovery){
+        .context = seat, .key = recovered_key, .mark = recovered_mark};
+    struct spool_options options = {
+        .shared = server->directory,
+        .directory = config->spool_directory,
+        .node = server->node.name,
+        .shard = index,
+        .segment_bytes = (uint64_t)config->spool_segment_bytes,
+        .bytes_max = (uint64_t)config->spool_bytes,
+        .memory_bytes = (uint64_t)config->spool_memory,
+        .retain_us = config->spool_retain_stored_s * 1000000,
+        .in_flight_max = (unsigned)config->spool_in_flight,
+        .accept_loss = server->options->accept_loss,
+        .direct = config->spool_direct,
+        .streams = server->streams,
+        .counters = &server->counters[seat->orphan ? 0 : index],
+        .ring_owner = RING_OWNER_HOUSE,
+    };
+    int result = spool_open(&seat->spool, &options, &seat->recovery, server->why);
+    if (result != 0)
+        return result;
+    say_recovery(seat);
+    server->progress[index].durable = seat->recovery.next;
+    server->progress[index].stored = seat->recovery.oldest;
+    if (!seat->orphan)
+        return 0;
+    spool_close(seat->spool); /* nothing more is written there; the writer reads what is left */
+    seat->spool = NULL;
+    return 0;
+}
+
+static int make_spools(struct server *server)
+{
+    int result = spool_directory_open(&server->directory, server->config->spool_directory,
+                                      server->config->node_name[0] != '\0' ? server->config->node_name
+                                                                           : server->host,
+                                      server->why);
+    if (result != 0)
+        return result;
+    fill_node(server);
+    uint64_t present = spool_directory_shards(server->directory);
+    for (unsigned i = 0; i < SHARDS_MAX; i++) {
+        struct seat *seat = &server->seat[i];
+        seat->server = server;
+        seat->index = i;
+        seat->orphan = i >= server->shards;
+        if (!seat->orphan &&
+            (seat->producers = producers_open((uint64_t)server->config->limits_producers)) == NULL)
+            return -ENOMEM;
+        if (!seat->orphan || (present >> i & 1) != 0)
+            server->seats = i + 1;
+    }
+    for (unsigned i = 0; result == 0 && i < server->seats; i++)
+        if (!server->seat[i].orphan || (present >> i & 1) != 0)
+            result = open_spool(server, i);
+    return result;
+}
+
+/* ── writers ──────────────────────────────────────────────────────────────────────────────────── */
+
+static bool make_mail(struct seat *seat)
+{
+    seat->to_writer = mail_open(MAIL_LETTERS, sizeof(struct block *));
+    seat->from_writer = mail_open(MAIL_LETTERS, sizeof(struct block *));
+    return seat->to_writer != NULL && seat->from_writer != NULL;
+}
+
+static void add_source(struct server *server, struct seat *seat, unsigned writer)
+{
+    server->source[writer][server->sources[writer]++] = (struct writer_source){
+        .shard = seat->index,
+        .epoch = spool_directory_epoch(server->directory),
+        .durable_at_start = seat->recovery.next,
+        .blocks = seat->to_writer,
+        .returns = seat->from_writer,
+        .shard_sleeper = seat->shard == NULL ? NULL : shard_sleeper(seat->shard),
+    };
+}
+
+static int make_writer(struct server *server, unsigned index)
+{
+    const struct config *config = server->config;
+    struct sleeper *sleeper = &server->writer_sleeper[index];
+    struct writer_options options = {
+        .index = index,
+        .conninfo = config->postgres_conninfo,
+        .node = server->node.name,
+        .directory = config->spool_directory,
+        .create_tables = config->postgres_create_tables,
+        .batch_rows_max = (unsigned)config->batch_max_rows,
+        .batch_bytes_max = (size_t)config->batch_max_bytes,
+        .linger_ms = (unsigned)config->batch_linger_ms,
+        .retry_min_ms = (unsigned)config->postgres_retry_min_ms,
+        .retry_max_ms = (unsigned)config->postgres_retry_max_ms,
+        .hold_retry_ms = (unsigned)config->postgres_hold_retry_ms,
+        .streams = server->streams,
+        .progress = server->progress,
+        .counters = &server->counters[server->shards + index],
+        .sleeper = sleeper,
+        .source = server->source[index],
+        .sources = server->sources[index],
+    };
+    return writer_open(&server->writer[index], &options, server->why);
+}
+
+static int make_writers(struct server *server)
+{
+    int result = 0;
+    for (unsigned i = 0; server->writers > 0 && i < server->seats; i++) {
+        struct seat *seat = &server->seat[i];
+        if (seat->orphan && seat->recovery.boot == 0)
+            continue;
+        add_source(server, seat, i % server->writers);
+    }
+    for (unsigned i = 0; result == 0 && i < server->writers; i++)
+        result = make_writer(server, i);
+    for (unsigned i = 0; result == 0 && i < server->writers; i++)
+        result = writer_start(server->writer[i], server->why);
+    server->writers_running = result == 0;
+    return result;
+}
+
+/* ── shards ───────────────────────────────────────────────────────────────────────────────────── */
+
+static unsigned power_of_two(uint64_t least)
+{
+    unsigned power = 64;
+    while (power < least)
+        power *= 2;
+    return power;
+}
+
+static int make_shard(struct server *server, struct seat *seat)
+{
+    const struct config *config = server->config;
+    if (server->writers > 0 && !make_mail(seat))
+        return -ENOMEM;
+    struct gateway_options door = {
+        .node = &server->node,
+        .shard = seat->index,
+        .spool = seat->spool,
+        .producers = seat->producers,
+        .to_writer = seat->to_writer,
+        .from_writer = seat->from_writer,
+        .writer_sleeper = server->writers == 0
+                              ? NULL
+                              : &server->writer_sleeper[seat->index % server->writers],
+    };
+    int result = gateway_open(&seat->gateway, &door, server->why);
+    if (result != 0)
+        return result;
+    uint64_t connections = (uint64_t)config->limits_connections;
+    struct shard_options options = {
+        .index = seat->index,
+        .shards = server->shards,
+        .core = config->node_pin ? core_at(seat->index) : -1,
+        .ring = {.entries = 1024,
+                 .completion_entries = power_of_two(2 * connections + 4096),
+                 .buffers = (unsigned)config->limits_receive_buffers,
+                 .buffer_bytes = (unsigned)config->limits_receive_buffer_bytes},
+        .connections_max = (unsigned)connections,
+        .output_max = (size_t)config->limits_output_bytes,
+        .input_max = (size_t)config->limits_event_bytes + 65536,
+        .connection_memory = (size_t)config->limits_connection_memory,
+        .progress = server->progress,
+        .counters = &server->counters[seat->index],
+        .house = gateway_house(seat->gateway),
+    };
+    return shard_create(&seat->shard, &options, server->why);
+}
+
+static int make_shards(struct server *server)
+{
+    int result = 0;
+    for (unsigned i = 0; i < server->writers; i++) {
+        server->writer_sleeper[i].doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        if (server->writer_sleeper[i].doorbell < 0)
+            return -errno;
+    }
+    for (unsigned i = 0; result == 0 && i < server->shards; i++)
+        result = make_shard(server, &server->seat[i]);
+    for (unsigned i = 0; result == 0 && i < server->shards; i++)
+        for (unsigned j = 0; result == 0 && j < server->shards; j++)
+            if (i != j)
+                result = shard_introduce(server->seat[i].shard, server->seat[j].shard);
+    return result;
+}
+
+static int make_stage(struct server *server)
+{
+    struct metrics_stage_options options = {
+        .address = server->config->listen_metrics,
+        .counters = server->counters_list,
+        .counters_count = server->shards + server->writers,
+        .stats = server->stats,
+        .node = server->node.name,
+        .version = RINGMAIN_VERSION,
+    };
+    int result = metrics_stage_open(&server->stage, &options, &server->port_metrics, server->why);
+    return result != 0 ? result : metrics_stage_start(server->stage, server->why);
+}
+
+/* The address with the port that was really bound, so that all shards share one that was asked for as 0. */
+static void resolved(const char *address, uint16_t port, char out[300])
+{
+    const char *colon = strrchr(address, ':');
+    int host = (int)(colon == NULL ? strlen(address) : (size_t)(colon - address));
+    snprintf(out, 300, "%.*s:%u", host, address, port);
+}
+
+static int open_door(struct server *server, enum door door, const char *address, uint16_t *port)
+{
+    char at[300];
+    snprintf(at, sizeof at, "%s", address);
+    for (unsigned i = 0; address[0] != '\0' && i < server->shards; i++) {
+        int result = shard_listen(server->seat[i].shard, door, at, true, port, server->why);
+        if (result != 0)
+            return result;
+        resolved(address, *port, at);
+    }
+    return 0;
+}
+
+static int open_doors(struct server *server)
+{
+    const struct config *config = server->config;
+    int result = open_door(server, DOOR_TCP, config->listen_tcp, &server->port_tcp);
+    if (result == 0)
+        result = open_door(server, DOOR_HTTP, config->listen_http, &server->port_http);
+    for (unsigned i = 0; result == 0 && i < server->shards; i++)
+        result = shard_start(server->seat[i].shard, server->why);
+    server->shards_running = result == 0;
+    return result;
+}
+
+static int write_ready(struct server *server)
+{
+    const struct config *config = server->config;
+    char tcp[300] = "", http[300] = "", metrics[300] = "", name[4096];
+    if (config->listen_tcp[0] != '\0')
+        resolved(config->listen_tcp, server->port_tcp, tcp);
+    if (config->listen_http[0] != '\0')
+        resolved(config->listen_http, server->port_http, http);
+    if (config->listen_metrics[0] != '\0')
+        resolved(config->listen_metrics, server->port_metrics, metrics);
+    log_info("serve", "ringmain %s is up: %u shards, tcp %s, http %s, metrics %s", RINGMAIN_VERSION,
+             server->shards, tcp, http, metrics);
+    if (config->node_ready_file[0] == '\0')
+        return 0;
+    snprintf(name, sizeof name, "%s.new", config->node_ready_file);
+    FILE *file = fopen(name, "w");
+    if (file == NULL || fprintf(file, "TCP=%s\nHTTP=%s\nMETRICS=%s\nPID=%d\n", tcp, http, metrics,
+                                (int)getpid()) < 0 ||
+        fclose(file) != 0 || rename(name, config->node_ready_file) != 0) {
+        snprintf(server->why, WHY, "node.ready_file %s: %s", config->node_ready_file, strerror(errno));
+        return -EIO;
+    }
+    return 0;
+}
+
+/* ── start and stop ───────────────────────────────────────────────────────────────────────────── */
+
+static int start(struct server *server)
+{
+    static int (*const steps[])(struct server *) = {make_node,    make_memory, make_spools,
+                                                    make_shards,  make_writers, make_stage,
+                                                    open_doors,   write_ready};
+    int result = 0;
+    for (unsigned i = 0; result == 0 && i < COUNT_OF(steps); i++)
+        result = steps[i](server);
+    if (result != 0)
+        log_error("serve", "cannot start: %s", server->why[0] != '\0' ? server->why : strerror(-result));
+    return result;
+}
+
+/* Everything accepted comes to the disk, and as far as there is time to Postgres. */
+static void drain(struct server *server)
+{
+    for (unsigned i = 0; server->shards_running && i < server->shards; i++)
+        shard_stop(server->seat[i].shard);
+    for (unsigned i = 0; server->shards_running && i < server->shards; i++)
+        shard_join(server->seat[i].shard);
+    for (unsigned i = 0; server->writers_running && i < server->writers; i++)
+        writer_stop(server->writer[i], clock_mono_ns());
+    for (unsigned i = 0; server->writers_running && i < server->writers; i++)
+        writer_join(server->writer[i]);
+}
+
+static void unmake_seat(struct seat *seat)
+{
+    struct block *block;
+    while (seat->from_writer != NULL && mail_take(seat->from_writer, &block))
+        spool_give_back(seat->spool, block);
+    while (seat->to_writer != NULL && mail_take(seat->to_writer, &block))
+        spool_give_back(seat->spool, block);
+    if (seat->shard != NULL)
+        shard_destroy(seat->shard);
+    if (seat->gateway != NULL)
+        gateway_close(seat->gateway);
+    if (seat->spool != NULL)
+        spool_close(seat->spool);
+    mail_close(seat->to_writer);
+    mail_close(seat->from_writer);
+    producers_close(seat->producers);
+}
+
+static void unmake(struct server *server)
+{
+    if (server->stage != NULL) {
+        metrics_stage_stop(server->stage);
+        metrics_stage_close(server->stage);
+    }
+    for (unsigned i = 0; i < server->writers; i++) {
+        if (server->writer[i] != NULL)
+            writer_close(server->writer[i]);
+    }
+    for (unsigned i = 0; i < server->seats; i++)
+        unmake_seat(&server->seat[i]);
+    for (unsigned i = 0; i < server->writers; i++)
+        if (server->writer_sleeper[i].doorbell > 0)
+            close(server->writer_sleeper[i].doorbell);
+    spool_directory_close(server->directory);
+    dedup_close(server->dedup);
+    jwt_keys_close(server->keys);
+    streams_close(server->streams);
+    free(server->progress);
+    free(server->counters);
+    free(server->stats);
+}
+
+static void wait_for_signal(struct server *server)
+{
+    int number = 0;
+    while (sigwait(&server->signals, &number) == 0 && number == SIGHUP)
+        log_info("serve", "SIGHUP: nothing of this configuration can change while it runs");
+    log_info("serve", "%s: draining for at most %lld s; once more to stop at once",
+             number == SIGINT ? "SIGINT" : "SIGTERM", (long long)server->config->node_shutdown_s);
+    /* A second signal ends the process: whatever was acknowledged is on the disk. */
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, &server->signals, NULL);
+}
+
+int serve(const struct config *config, const struct serve_options *options)
+{
+    struct server *server = calloc(1, sizeof *server);
+    char why[LIMITS_WHY];
+    if (server == NULL)
+        return 1;
+    server->config = config;
+    server->options = options;
+    /* Before any thread: all inherit the mask, and only this one waits. */
+    sigemptyset(&server->signals);
+    sigaddset(&server->signals, SIGTERM);
+    sigaddset(&server->signals, SIGINT);
+    sigaddset(&server->signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &server->signals, NULL);
+    signal(SIGPIPE, SIG_IGN); /* libpq writes to sockets that may be gone */
+    if (limits_raise_descriptors((uint64_t)config->limits_connections * 2 + DESCRIPTORS_RESERVED, why) != 0)
+        log_warn("serve", "%s", why);
+    if (limits_raise_locked_memory(64 << 20, why) != 0)
+        log_debug("serve", "%s", why);
+    int result = start(server);
+    if (result == 0)
+        wait_for_signal(server);
+    drain(server);
+    bool lossless = true;
+    for (unsigned i = 0; i < server->shards; i++)
+        lossless = lossless && (server->seat[i].spool == NULL || !spool_failed(server->seat[i].spool));
+    unmake(server);
+    if (result == 0)
+        log_info("serve", "stopped");
+    free(server);
+    return result == 0 && lossless ? 0 : 1;
+}
