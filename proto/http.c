@@ -109,7 +109,8 @@ static void start_request(struct http *http)
     struct http_request *request = &http->request;
     http_head_start(http->head, request);
     http->begun_ns = 0;
-    request->answered = request->bodiless = request->http_1_0 = request->upgrade = false;
+    request->answered = request->broken = request->upgrade = false;
+    request->bodiless = request->http_1_0 = false;
     request->keep_alive = !http->draining;
     request->route = NULL;
     request->principal = NULL;
@@ -202,14 +203,14 @@ static size_t take_over(struct http *http, struct turn *turn)
         pause_reading(http, turn, 0);
         return 0;
     }
-    struct wire *next = request->route->take(request->route->context, turn, request);
-    if (next == NULL) {
+    conn_deadline(http->wire.conn, turn, 0);
+    http->armed_ns = 0;
+    if (!request->route->take(request->route->context, turn, request)) {
+        must(request->answered);
         deliver(http, turn);
     } else {
         count(turn->counters, COUNT_HTTP_REQUESTS, 1);
         http->phase = HTTP_GONE;
-        conn_deadline(http->wire.conn, turn, 0);
-        conn_change_wire(http->wire.conn, turn, next);
     }
     return http->head_length;
 }

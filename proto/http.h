@@ -41,9 +41,9 @@ struct http_route {
      * behind them, unless this was the last. */
     size_t (*feed)(void *context, struct turn *turn, struct http_request *request, uint8_t *at,
                    size_t length, bool last);
-    /* Sends what its protocol wants (conn_send), and returns the new wire. NULL: it has answered
-     * instead. */
-    struct wire *(*take)(void *context, struct turn *turn, struct http_request *request);
+    /* Sends what its protocol wants (conn_send) and gives the connection its new wire
+     * (conn_change_wire). False: it has answered instead. */
+    bool (*take)(void *context, struct turn *turn, struct http_request *request);
     /* The request is over, or the connection is: free what `state` owns. May be NULL. */
     void (*forget)(void *context, struct http_request *request);
 };

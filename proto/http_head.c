@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * llhttp reads headers only. It is compiled in its strict mode, and is_strict() adds what
- * version 8.1 lets through even so: a bare LF at the header's end, and folded lines. Bodies are
- * framed by proto/http_body.c, since llhttp 8.1 goes on reading a chunk's size behind an extension
- * that has a value ("3;a=b;5").
+ * version 8.1 lets through even so: a bare LF at the header's end, folded lines, a field without a
+ * name. Bodies are framed by proto/http_body.c, since llhttp 8.1 goes on reading a chunk's size
+ * behind an extension that has a value ("3;a=b;5").
  */
 #include "proto/http_head.h"
 
@@ -125,12 +125,13 @@ bool http_head_begun(const struct http_head *head)
     return head->parsed > 0;
 }
 
-/* Every line ends in CRLF, and none begins with white space (RFC 9112 2.2, 5.2). */
+/* Every line ends in CRLF; none begins with white space, nor with a colon (RFC 9112 2.2, 5.2, 5.1).
+ */
 static bool is_strict(const uint8_t *at, size_t length)
 {
     const uint8_t *line = at, *end = at + length, *newline;
     while (line < end && (newline = memchr(line, '\n', (size_t)(end - line))) != NULL) {
-        if (newline == line || newline[-1] != '\r' || *line == ' ' || *line == '\t')
+        if (newline == line || newline[-1] != '\r' || strchr(" \t:", *line) != NULL)
             return false;
         line = newline + 1;
     }

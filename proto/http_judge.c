@@ -18,6 +18,7 @@ static bool refuse_and_close(struct http_request *request, struct turn *turn, un
                              const char *message)
 {
     http_close_after(request);
+    request->broken = true;
     http_refuse(request, turn, status, no_headers,
                 status == 501 ? "NOT_IMPLEMENTED" : "BAD_REQUEST", message);
     return false;
@@ -33,15 +34,19 @@ static enum http_framing framing(const struct http_framed *framed)
 /* ── is it HTTP as it should be ─────────────────────────────────────────────────────────────────
  */
 
-/* RFC 9112 6.1: chunked alone, once, and only in HTTP/1.1. */
-static bool coding_is_ours(struct http_request *request, struct turn *turn,
-                           const struct http_framed *framed)
+/* RFC 9112 6.1: chunked alone, once, and only in HTTP/1.1. And what the parser has not noticed does
+ * not count as absent. */
+static bool framing_is_clear(struct http_request *request, struct turn *turn,
+                             const struct http_framed *framed)
 {
-    if (!framed->transfer_encoding)
+    unsigned codings = http_header_count(request, "transfer-encoding");
+    if (http_header_count(request, "content-length") != framed->has_length)
+        return refuse_and_close(request, turn, 400, "Content-Length: once, or not at all");
+    if (codings == 0 && !framed->transfer_encoding)
         return true;
     if (request->http_1_0)
         return refuse_and_close(request, turn, 400, "Transfer-Encoding is not of HTTP/1.0");
-    if (http_header_count(request, "transfer-encoding") != 1 ||
+    if (codings != 1 || !framed->transfer_encoding ||
         !http_same(http_header(request, "transfer-encoding"), SPAN("chunked")))
         return refuse_and_close(request, turn, 501, "the only Transfer-Encoding here is chunked");
     return true;
@@ -52,7 +57,7 @@ static bool is_proper(struct http_request *request, struct turn *turn,
 {
     if (!framed->protocol_ok)
         return refuse_and_close(request, turn, 505, "this is an HTTP/1.1 server");
-    if (!coding_is_ours(request, turn, framed))
+    if (!framing_is_clear(request, turn, framed))
         return false;
     /* RFC 9112 3.2 */
     unsigned hosts = http_header_count(request, "host");
@@ -248,7 +253,7 @@ struct http_judged http_judge(const struct http_house *house, struct turn *turn,
                               struct http_request *request, const struct http_framed *framed,
                               struct principal **principal)
 {
-    struct http_judged judged = {.framing = framing(framed)};
+    struct http_judged judged = {0};
     request->http_1_0 = framed->http_1_0;
     request->keep_alive = request->keep_alive && framed->keep_alive;
     request->bodiless = span_is(http_method(request), "HEAD");
@@ -258,5 +263,6 @@ struct http_judged http_judge(const struct http_house *house, struct turn *turn,
                    is_admitted(house, turn, request, principal) &&
                    body_is_readable(house, turn, request, framed, &judged.gzip);
     must(through == !request->answered);
+    judged.framing = request->broken ? HTTP_FRAMING_NONE : framing(framed);
     return judged;
 }

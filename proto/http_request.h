@@ -44,6 +44,7 @@ struct http_request {
     bool bodiless;   /* HEAD: the answer goes without its body */
     bool keep_alive; /* the connection stays open after the answer */
     bool upgrade;    /* Connection: upgrade and Upgrade: websocket */
+    bool broken;     /* where the next request begins cannot be known: there is none */
     bool answered;
     struct http_rate rate;
     /* The rest is read through the functions below. */
