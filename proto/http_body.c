@@ -85,6 +85,8 @@ uint8_t *http_body_pending(struct http_body *body, size_t *length)
 {
     bool kept = body->kept.length > 0;
     *length = kept ? body->kept.length : body->run_length;
+    if (*length == 0)
+        return body->nothing;
     return kept ? body->kept.at : body->run;
 }
 

@@ -36,6 +36,7 @@ struct http_body {
     struct buf kept; /* what is pending lies here … */
     uint8_t *run;    /* … or, if that is empty, where it was received */
     size_t run_length;
+    uint8_t nothing[1]; /* where an empty body lies */
 };
 
 void http_body_start(struct http_body *body, enum http_framing framing, uint64_t length,
@@ -45,7 +46,7 @@ void http_body_fini(struct http_body *body); /* harmless on zeroed memory, and t
 /* Bytes of the connection: how many of them were the body's, or an http_body_error. */
 NODISCARD ptrdiff_t http_body_take(struct http_body *body, uint8_t *at, size_t length);
 
-/* What is there and unused. Valid until the next call for this body. */
+/* What is there and unused; never NULL. Valid until the next call for this body. */
 uint8_t *http_body_pending(struct http_body *body, size_t *length);
 void http_body_used(struct http_body *body, size_t length);
 /* The received bytes are about to go. False: no memory. */

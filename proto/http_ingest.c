@@ -421,7 +421,9 @@ bool http_ingest_level(const struct http_request *request, enum ack_level *out)
 static bool says_lines(const struct http_request *request)
 {
     struct span type = http_header(request, "content-type");
-    const uint8_t *semicolon = type.length == 0 ? NULL : memchr(type.at, ';', type.length);
+    if (type.length == 0)
+        return false;
+    const uint8_t *semicolon = memchr(type.at, ';', type.length);
     if (semicolon != NULL)
         type.length = (size_t)(semicolon - type.at);
     type = trim(type);
