@@ -205,16 +205,15 @@ static struct span trim(struct span text)
 /* Each step below returns how many bytes it used; 0: more are needed. Never 0 at the end of the
  * body. */
 
+/* consume() has skipped the white space before it, so there is something in the line. */
 static size_t step_line(struct job *job, struct span rest)
 {
     const uint8_t *newline = memchr(rest.at, '\n', rest.length);
     if (newline == NULL && !job->last)
         return 0;
-    size_t used = newline == NULL ? rest.length : (size_t)(newline - rest.at) + 1;
-    struct span line = trim((struct span){rest.at, used});
-    if (line.length > 0)
-        add_text(job, line);
-    return used;
+    size_t length = newline == NULL ? rest.length : (size_t)(newline - rest.at);
+    add_text(job, (struct span){rest.at, length});
+    return newline == NULL ? length : length + 1;
 }
 
 /* Has the value at the start of `rest` come to its end? Its bytes, 0 if that cannot be told yet, or

@@ -130,7 +130,7 @@ static void answer_queued(struct http_request *request, struct turn *turn,
 }
 
 static void give(struct intake *intake, struct turn *turn, struct http_request *request,
-                 const struct event *event, enum ack_level level)
+                 struct event *event, enum ack_level level)
 {
     struct source source = {.principal = request->principal,
                             .received = COUNT_EVENTS_RECEIVED_HTTP};

@@ -47,7 +47,7 @@ struct logged_intake {
 };
 
 static unsigned accept_events(struct intake *intake, struct turn *turn, const struct source *source,
-                              const struct event *events, const struct stream *const *streams,
+                              struct event *events, const struct stream *const *streams,
                               unsigned count_, struct verdict *verdicts)
 {
     struct logged_intake *self = (struct logged_intake *)(void *)intake;

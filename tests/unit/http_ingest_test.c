@@ -58,7 +58,7 @@ static void judge_one(const struct event *event, const struct stream *stream,
 }
 
 static unsigned accept_events(struct intake *intake, struct turn *now, const struct source *source,
-                              const struct event *events, const struct stream *const *streams,
+                              struct event *events, const struct stream *const *streams,
                               unsigned count_, struct verdict *verdicts)
 {
     (void)intake;
