@@ -332,6 +332,7 @@ static bool keep_head(struct http *http)
 {
     if (http->head_copy != NULL)
         return true;
+    must(http->head_length > 0);
     http->head_copy = malloc(http->head_length);
     if (http->head_copy == NULL)
         return false;

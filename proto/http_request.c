@@ -16,7 +16,7 @@ static struct http_piece place(const struct http_request *request, struct span t
 bool http_same(struct span a, struct span b)
 {
     return a.length == b.length &&
-           strncasecmp((const char *)a.at, (const char *)b.at, a.length) == 0;
+           (a.length == 0 || strncasecmp((const char *)a.at, (const char *)b.at, a.length) == 0);
 }
 
 struct span http_method(const struct http_request *request)

@@ -502,6 +502,10 @@ static void test_broken_chunks(void **state)
         "1000000000000000000\r\n",
         "3;a=b;\x01\r\nabc\r\n",
         "3\r\nabc0\r\n\r\n",
+        "3\r\nabc\rx0\r\n\r\n",
+        "3\rxabc\r\n0\r\n\r\n",
+        "0\r\n\rx",
+        "0\r\nA: b\rx\r\n\r\n",
     };
     (void)state;
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
