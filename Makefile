@@ -20,7 +20,7 @@ CC := clang
 endif
 CFLAGS  ?=
 ALL_CFLAGS := -std=gnu11 $(WARN) -I. $(PG_CFLAGS) -D_GNU_SOURCE -DRINGMAIN_VERSION='"$(VERSION)"' \
-	-fno-strict-aliasing $(CFLAGS_$(BUILD)) $(CFLAGS)
+	-isystem /usr/share/include -fno-strict-aliasing $(CFLAGS_$(BUILD)) $(CFLAGS)
 LLHTTP  := /usr/share/llhttp
 
 SOURCES := $(filter-out core/main.c,$(wildcard $(ROOMS:=/*.c)))
@@ -95,7 +95,7 @@ $(OUT)/%.o: %.c
 
 $(OUT)/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -w -O2 $(filter -fsanitize%,$(CFLAGS_$(BUILD))) -I/usr/share/include/llhttp -c -o $@ $<
+	$(CC) -std=gnu11 -w -O2 -DLLHTTP_STRICT_MODE=1 $(filter -fsanitize%,$(CFLAGS_$(BUILD))) -I/usr/share/include/llhttp -c -o $@ $<
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIBRARY)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka

@@ -58,6 +58,7 @@ static enum event_code inherit_extras(struct event *inner, const struct event *e
         return refuse(refusal, "cart_event: too many unknown members at the top, 32 are kept");
     for (unsigned i = 0; i < envelope->extras; i++)
         inner->extra[inner->extras++] = envelope->extra[i];
+    inner->data.flaws |= envelope->data.flaws; /* they tell of the extras too */
     return EVENT_ACCEPTED;
 }
 

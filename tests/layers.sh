@@ -49,7 +49,7 @@ door() { # library header pattern, the one file allowed
 door 'liburing\.h' 'core/ring\.c'
 door 'libpq-fe\.h' 'batch/(postgres|directory)\.[ch]'
 door 'jwt\.h' 'proto/jwt[a-z_]*\.c'
-door 'llhttp(/llhttp)?\.h' 'proto/http\.c'
+door 'llhttp(/llhttp)?\.h' 'proto/http_head\.c'
 door 'zlib\.h' '(proto/gunzip|ws/deflate)\.c'
 door 'ini\.h' 'core/config_file\.c'
 door 'openssl/.*' '(proto/jwt_(pem|cache)|ws/handshake)\.c'

@@ -22,6 +22,15 @@ void fake_fini(struct conn *conn, struct turn *turn)
     memset(conn, 0, sizeof *conn);
 }
 
+/* As the shard does: the wire that was left is gone only when it is no longer on the stack. */
+static void settle(struct conn *conn, struct turn *turn)
+{
+    struct wire *retired = conn->retired;
+    conn->retired = NULL;
+    if (retired != NULL)
+        retired->ops->fini(retired, turn);
+}
+
 static bool offer_once(struct conn *conn, struct turn *turn)
 {
     size_t length = conn->kept.length;
@@ -30,6 +39,7 @@ static bool offer_once(struct conn *conn, struct turn *turn)
     memcpy(run, conn->kept.at, length);
     ptrdiff_t used = conn->wire->ops->input(conn->wire, turn, run, length);
     free(run);
+    settle(conn, turn);
     must(used >= WIRE_CLOSE && used <= (ptrdiff_t)length);
     conn->closing = used == WIRE_CLOSE;
     if (used > 0)
@@ -142,8 +152,8 @@ void conn_abort(struct conn *conn, struct turn *turn)
 
 void conn_change_wire(struct conn *conn, struct turn *turn, struct wire *wire)
 {
-    if (conn->wire != NULL)
-        conn->wire->ops->fini(conn->wire, turn);
+    settle(conn, turn);
+    conn->retired = conn->wire;
     conn->wire = wire;
 }
 

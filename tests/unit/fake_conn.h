@@ -18,8 +18,9 @@ enum { FAKE_HOLDS_MAX = 4096 };
 
 struct conn {
     struct wire *wire;
-    struct buf kept; /* input that the wire left */
-    struct buf sent; /* all output so far; .max is the output limit */
+    struct wire *retired; /* left behind by conn_change_wire() */
+    struct buf kept;      /* input that the wire left */
+    struct buf sent;      /* all output so far; .max is the output limit */
     struct hold hold[FAKE_HOLDS_MAX];
     unsigned holds;
     uint64_t deadline_ns;
