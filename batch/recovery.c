@@ -61,8 +61,8 @@ static int note_file(void *context, const char *name)
         recovery->found = more;
         recovery->room = room;
     }
-    recovery->found[recovery->founds++] =
-        (struct found){.number = number, .cut = UINT64_MAX, .lowest = UINT64_MAX};
+    recovery->found[recovery->founds++] = (struct found){
+        .number = number, .cut = UINT64_MAX, .ends_at = UINT64_MAX, .lowest = UINT64_MAX};
     return 0;
 }
 
@@ -194,6 +194,8 @@ static void tell_if_clean(struct recovery *recovery, const struct found *found, 
 {
     if (!recovery->clean)
         return;
+    if (recovery->told == UINT64_MAX)
+        recovery->told = found->first;
     if (found->fault == SEGMENT_OK && view->first_sequence == recovery->told) {
         tell(recovery, view, found->cut);
         recovery->told = last_of(view);
@@ -213,8 +215,11 @@ static bool add_block(struct recovery *recovery, struct found *found, uint64_t o
         found->durable_bytes = view->durable_bytes;
     if (view->first_sequence < found->lowest)
         found->lowest = view->first_sequence;
-    if (found_is_superseded(found, view))
+    if (found_is_superseded(found, view)) {
+        if (offset < found->ends_at)
+            found->ends_at = offset;
         return true;
+    }
     tell_if_clean(recovery, found, offset, view);
     struct piece piece = {
         .at = offset, .end = offset + room, .first = view->first_sequence, .last = last_of(view)};
@@ -249,10 +254,9 @@ static int scan_blocks(struct recovery *recovery, struct found *found)
 static int scan(struct recovery *recovery)
 {
     recovery->clean = true;
+    recovery->told = UINT64_MAX;
     for (unsigned i = 0; i < recovery->founds; i++) {
         struct found *found = &recovery->found[i];
-        if (i == 0)
-            recovery->told = found->first;
         int result =
             segment_file_open(&recovery->file, recovery->spool->shard_directory, found->number);
         if (result < 0)

@@ -23,6 +23,7 @@ struct found {
     uint64_t cut; /* the smallest first of all that come after it: its content ends before */
     uint64_t blocks_at;
     uint64_t durable_bytes; /* some block in it says that it had been durable up to here */
+    uint64_t ends_at;       /* where the first good block stands that a later segment holds */
     uint64_t lowest;        /* first sequence of any block in it; UINT64_MAX: there is none */
     uint64_t bad_bytes;
     enum segment_fault fault;

@@ -39,7 +39,9 @@ bool recovery_add_piece(struct found *found, struct piece piece)
 /* Of a segment without a valid header nobody knows what its rows are: it counts only as damage. */
 static bool counts(const struct recovery *recovery, const struct found *found)
 {
-    return found->fault == SEGMENT_OK || recovery->proven > found->lowest;
+    if (found->fault == SEGMENT_OK)
+        return found->first <= found->cut;
+    return recovery->proven > found->lowest;
 }
 
 static void note_loss(struct recovery *recovery, const char *text)
@@ -93,10 +95,11 @@ static void leave(struct recovery *recovery, uint64_t to)
 {
     struct found *found = recovery->current;
     uint64_t at = recovery->current_at, expected = recovery->expected;
-    if (to <= expected && at >= found->durable_bytes)
+    uint64_t end = found->durable_bytes < found->ends_at ? found->durable_bytes : found->ends_at;
+    if (to <= expected && at >= end)
         return;
     if (to <= expected)
-        lose(recovery, found, at, found->durable_bytes, expected);
+        lose(recovery, found, at, end, expected);
     else if (recovery->proven > expected)
         lose(recovery, found, at, found->length, to);
     else

@@ -224,7 +224,9 @@ static int64_t until_burial(const struct spool *spool, const struct segment *seg
 {
     if (segment == spool->current || segment->flying > 0 || segment->file >= 0 || !segment->stored)
         return -1;
-    if (segment->link.next == &spool->segments || segment->number >= spool->marks_from)
+    /* The last header on the disk is what the sequences go on from. */
+    bool succeeded = spool->current != NULL && spool->current->durable_bytes > 0;
+    if (!succeeded || segment->number >= spool->marks_from)
         return -1;
     uint64_t at_ns = segment->stored_ns + (uint64_t)spool->options.retain_us * 1000;
     if (now_ns >= at_ns || space_is_short(spool))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the spool's tests share: a spool in a directory of its own, on the fake ring; rows whose
- * bytes follow from their sequence, so that any of them can be checked anywhere; and a reader over
- * all that counts.
+ * bytes follow from their sequence and from how often that has been given out, so that any of them
+ * can be checked anywhere; and a reader over all that counts.
  */
 #include "tests/unit/fake_ring.c"
 #include "tests/unit/unit.h"
@@ -34,6 +34,7 @@ struct kit {
     char why[512];
     /* what recovery told */
     uint8_t told[KIT_ROWS_MAX];
+    uint8_t version[KIT_ROWS_MAX]; /* how often the sequence has been given out */
     uint64_t mark;
 };
 
@@ -132,9 +133,9 @@ static size_t kit_row_bytes(uint64_t sequence)
     return 20 + sequence * 37 % 3000;
 }
 
-static uint8_t kit_byte(uint64_t sequence, size_t i)
+static uint8_t kit_byte(const struct kit *kit, uint64_t sequence, size_t i)
 {
-    return (uint8_t)(sequence * 131 + i * 7 + 1);
+    return (uint8_t)(sequence * 131 + i * 7 + kit->version[sequence]);
 }
 
 static uint16_t kit_stream(uint64_t sequence)
@@ -150,8 +151,10 @@ static bool kit_append(struct kit *kit)
     uint8_t *at = spool_room(kit->spool, bytes + 10);
     if (at == NULL)
         return false;
+    assert_true(sequence < KIT_ROWS_MAX);
+    kit->version[sequence]++;
     for (size_t i = 0; i < bytes; i++)
-        at[i] = kit_byte(sequence, i);
+        at[i] = kit_byte(kit, sequence, i);
     struct dedup_key key = {sequence + 1, ~sequence};
     if (sequence % 5 == 0)
         key = (struct dedup_key){0, 0};
@@ -160,17 +163,17 @@ static bool kit_append(struct kit *kit)
     return true;
 }
 
-static void kit_check_row(uint64_t sequence, uint16_t stream, const uint8_t *at, size_t bytes)
+static void kit_check_row(const struct kit *kit, uint64_t sequence, uint16_t stream,
+                          const uint8_t *at)
 {
     assert_int_equal(stream, kit_stream(sequence));
-    assert_true(bytes >= kit_row_bytes(sequence));
     for (size_t i = 0; i < kit_row_bytes(sequence); i++)
-        if (at[i] != kit_byte(sequence, i))
+        if (at[i] != kit_byte(kit, sequence, i))
             fail_msg("row %llu differs at byte %zu", (unsigned long long)sequence, i);
 }
 
 /* All rows of a block, by its runs. */
-static void kit_check_block(const struct block_view *view)
+static void kit_check_block(const struct kit *kit, const struct block_view *view)
 {
     uint64_t sequence = view->first_sequence;
     const uint8_t *at = view->row_bytes.at;
@@ -178,7 +181,7 @@ static void kit_check_block(const struct block_view *view)
         struct block_run run = block_run_at(view, i);
         size_t total = 0;
         for (unsigned j = 0; j < run.rows; j++, sequence++) {
-            kit_check_row(sequence, run.stream, at, kit_row_bytes(sequence));
+            kit_check_row(kit, sequence, run.stream, at);
             at += kit_row_bytes(sequence);
             total += kit_row_bytes(sequence);
         }
@@ -235,7 +238,7 @@ static uint64_t kit_take(struct kit *kit)
         assert_int_equal(block_read(block->bytes, true, &view), BLOCK_OK);
         assert_int_equal(view.rows, block->rows);
         assert_int_equal(view.first_sequence, block->first_sequence);
-        kit_check_block(&view);
+        kit_check_block(kit, &view);
         rows += block->rows;
         spool_give_back(kit->spool, block);
     }
@@ -251,7 +254,7 @@ static void kit_close(struct kit *kit)
 }
 
 /* The process is gone; nothing is written on the way out. */
-static void kit_crash(struct kit *kit)
+__attribute__((unused)) static void kit_crash(struct kit *kit)
 {
     kit_take(kit);
     fake_ring_crash(&kit->ring);
@@ -275,7 +278,7 @@ static void kit_check_disk(struct kit *kit, uint64_t first, uint64_t end)
         assert_true(view.first_sequence + view.rows > sequence);
         assert_int_equal(count, streams_count(kit->streams));
         assert_string_equal(streams[0].name, streams_at(kit->streams, 0)->name);
-        kit_check_block(&view);
+        kit_check_block(kit, &view);
         sequence = view.first_sequence + view.rows;
     }
     spool_reader_close(reader);

@@ -191,7 +191,7 @@ static void test_blocks_on_loan(void **state)
             continue;
         struct block_view view;
         assert_int_equal(block_read(block->bytes, true, &view), BLOCK_OK);
-        kit_check_block(&view);
+        kit_check_block(&kit, &view);
         spool_give_back(kit.spool, block);
         held[(i * 7 + 3) % count] = NULL;
     }
