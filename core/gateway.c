@@ -230,14 +230,13 @@ static bool post_blocks(struct gateway *gateway)
 static void release(void *self, struct turn *turn)
 {
     struct gateway *gateway = self;
+    (void)turn;
     struct progress *progress = &gateway->node->progress[gateway->shard];
     uint64_t durable = spool_durable(gateway->spool);
     uint64_t before = atomic_load_explicit(&progress->durable, memory_order_relaxed);
     bool posted = post_blocks(gateway);
-    if (durable != before) {
+    if (durable != before)
         atomic_store_explicit(&progress->durable, durable, memory_order_release);
-        count(turn->counters, COUNT_EVENTS_SPOOLED, durable - before);
-    }
     if (gateway->writer_sleeper != NULL && (posted || durable != before))
         sleeper_wake(gateway->writer_sleeper);
 }
@@ -349,7 +348,8 @@ static bool make_parts(struct gateway *gateway)
         .dedup = node->dedup,
         .dedup_secret = node->dedup_secret,
         .streams = node->streams,
-        .rules = {.bytes_max = (size_t)node->config->limits_event_bytes,
+        .rules = {.keep_flaws = true,
+                  .bytes_max = (size_t)node->config->limits_event_bytes,
                   .bare_type = node->config->events_bare_type[0] == '\0'
                                    ? (struct span){0}
                                    : span_of_string(node->config->events_bare_type)},

@@ -310,7 +310,8 @@ static int turn(struct sender *sender, const char **fatal)
         busy += !line->done;
     }
     progress(sender, now_ns, busy == 0);
-    if (busy > 0 && now_ns - sender->last_progress_ns > (uint64_t)sender->patience_s * 1000000000) {
+    if (busy > 0 &&
+        now_ns > sender->last_progress_ns + (uint64_t)sender->patience_s * 1000000000) {
         *fatal = "no progress for too long (--patience): is the server there?";
         return -1;
     }

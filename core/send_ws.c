@@ -5,6 +5,7 @@
  */
 #include "core/send_link.h"
 
+#include "core/base64.h"
 #include "core/clock.h"
 #include "proto/json.h"
 #include "ws/frame.h"
@@ -17,11 +18,15 @@ static void start(struct send_link *link)
 {
     const struct send_options *options = link->options;
     link->next = link->settled;
+    uint8_t nonce[16];
+    char key[32] = "";
+    clock_random(nonce, sizeof nonce);
+    base64_encode(BASE64_STANDARD, span_of(nonce, sizeof nonce), key);
     bool put = buf_print(&link->out,
                          "GET %s?ack=%s HTTP/1.1\r\nHost: %s:%s\r\nUpgrade: websocket\r\n"
                          "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                         "Sec-WebSocket-Key: cmluZ21haW4tc2VuZC1rZXk=\r\n",
-                         options->path, options->ack, options->host, options->port);
+                         "Sec-WebSocket-Key: %s\r\n",
+                         options->path, options->ack, options->host, options->port, key);
     if (options->token != NULL)
         put = put && buf_print(&link->out, "Authorization: Bearer %s\r\n", options->token);
     if (!put || !buf_put(&link->out, "\r\n", 2))
