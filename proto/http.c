@@ -10,8 +10,7 @@
  *      ▼                                                                                  │
  *   BODY ── http_body takes framing and gzip off ─► deliver() ─► handle / feed ───────────┤
  *                                                                                         ▼
- *   GONE ◄── Connection: close, a broken request, a timeout ──────────────── http_answer, at once
- * or held
+ *   GONE ◄── Connection: close, a broken request, a timeout ───── http_answer, at once or held
  *
  * While a body is read, the header's bytes may be gone from the connection; then it is copied
  * (keep), and all of the request's pieces, being offsets, stay true. A request that fits into one
@@ -33,8 +32,7 @@ static struct http *mine(struct wire *wire)
     return (struct http *)(void *)wire;
 }
 
-/* ── time ───────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── time ──────────────────────────────────────────────────────────────────────────────────── */
 
 static uint64_t due_ns(const struct http *http, uint64_t now_ns)
 {
@@ -101,8 +99,7 @@ static void http_deadline(struct wire *wire, struct turn *turn)
     }
 }
 
-/* ── one request ────────────────────────────────────────────────────────────────────────────────
- */
+/* ── one request ───────────────────────────────────────────────────────────────────────────── */
 
 static void start_request(struct http *http)
 {
@@ -190,8 +187,7 @@ static void deliver(struct http *http, struct turn *turn)
         end_request(http, turn);
 }
 
-/* ── the header ─────────────────────────────────────────────────────────────────────────────────
- */
+/* ── the header ────────────────────────────────────────────────────────────────────────────── */
 
 /* The connection becomes another wire's, as soon as all answers before have left. 0: not yet. */
 static size_t take_over(struct http *http, struct turn *turn)
@@ -292,8 +288,7 @@ static size_t take_head(struct http *http, struct turn *turn, const uint8_t *at,
     return begin(http, turn, (size_t)parsed < length);
 }
 
-/* ── the body ───────────────────────────────────────────────────────────────────────────────────
- */
+/* ── the body ──────────────────────────────────────────────────────────────────────────────── */
 
 static void fail_body(struct http *http, struct turn *turn, enum http_body_error error)
 {
@@ -325,8 +320,7 @@ static size_t take_body(struct http *http, struct turn *turn, uint8_t *at, size_
     return (size_t)used;
 }
 
-/* ── what comes in ──────────────────────────────────────────────────────────────────────────────
- */
+/* ── what comes in ─────────────────────────────────────────────────────────────────────────── */
 
 static bool keep_head(struct http *http)
 {
@@ -380,8 +374,7 @@ static ptrdiff_t http_input(struct wire *wire, struct turn *turn, uint8_t *at, s
     return (ptrdiff_t)used;
 }
 
-/* ── the rest of a wire's life ──────────────────────────────────────────────────────────────────
- */
+/* ── the rest of a wire's life ─────────────────────────────────────────────────────────────── */
 
 static void http_released(struct wire *wire, struct turn *turn, const struct hold *hold)
 {

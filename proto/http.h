@@ -8,8 +8,8 @@
  *
  *   handle(…)   once, when the whole body is there (or there is none)
  *   feed(…)     again and again as the body comes, for bodies that need not be in memory as a whole
- *   take(…)     as soon as the header is there: the connection goes over to another wire
- * (WebSocket, Server-Sent Events); only for requests without a body
+ *   take(…)     as soon as the header is there: the connection goes over to another wire, such as
+ *               a WebSocket's or one of Server-Sent Events; only for requests without a body
  *
  * A handler answers with http_respond() or http_refuse(), exactly once; `feed` at the latest when
  * it is told that this was the last. Answers leave in the order of the requests, also when one
@@ -44,6 +44,11 @@ struct http_route {
     /* Sends what its protocol wants (conn_send) and gives the connection its new wire
      * (conn_change_wire). False: it has answered instead. */
     bool (*take)(void *context, struct turn *turn, struct http_request *request);
+    /* For `feed`: the body broke off (its coding, its size, its time), perhaps after some of it was
+     * used. Answers with this status and says what was taken; or not, then {"code","message"} is
+     * answered, as it is for NULL. */
+    void (*cut)(void *context, struct turn *turn, struct http_request *request, unsigned status,
+                const char *code, const char *message);
     /* The request is over, or the connection is: free what `state` owns. May be NULL. */
     void (*forget)(void *context, struct http_request *request);
 };

@@ -95,8 +95,12 @@ void http_close_after(struct http_request *request)
 void http_fail(struct http *http, struct turn *turn, unsigned status, const char *code,
                const char *message)
 {
-    http->request.keep_alive = false;
-    if (!http->request.answered)
-        http_refuse(&http->request, turn, status, (struct span){NULL, 0}, code, message);
+    struct http_request *request = &http->request;
+    const struct http_route *route = request->route;
+    request->keep_alive = false;
+    if (!request->answered && route != NULL && route->cut != NULL && request->state != NULL)
+        route->cut(route->context, turn, request, status, code, message);
+    if (!request->answered)
+        http_refuse(request, turn, status, (struct span){NULL, 0}, code, message);
     http_finish(http, turn);
 }

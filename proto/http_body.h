@@ -2,8 +2,7 @@
 /*
  * The body of one request on its way in: framing off, gzip off, and what nobody has used yet kept.
  *
- *   received bytes ─► http_body_take ─► pending ─► the handler uses some ─► http_body_used ─►
- * http_body_keep
+ *   received ─► http_body_take ─► pending ─► a handler uses some ─► http_body_used, _keep
  *
  * What arrived in one piece stays where it was received; only what is left at the end of an input
  * is copied.

@@ -58,8 +58,7 @@ void http_ingest_forget(void *context, struct http_request *request)
     receipt_fini(&ingest->receipt);
 }
 
-/* ── to the intake ──────────────────────────────────────────────────────────────────────────────
- */
+/* ── to the intake ─────────────────────────────────────────────────────────────────────────── */
 
 static void refuse(struct job *job, struct span id, const struct refusal *refusal)
 {
@@ -178,8 +177,7 @@ static void add_value(struct job *job, const struct json_value *value)
     add(job, event, event_from_value(value, &job->door->intake->rules, event, &refusal), &refusal);
 }
 
-/* ── cutting ────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── cutting ───────────────────────────────────────────────────────────────────────────────── */
 
 static bool is_space(uint8_t byte)
 {
@@ -356,8 +354,7 @@ static void end(struct job *job)
         stop_syntax(job, "array: it ends before its ]");
 }
 
-/* ── the answer ─────────────────────────────────────────────────────────────────────────────────
- */
+/* ── the answer ────────────────────────────────────────────────────────────────────────────── */
 
 static unsigned status_of(const struct receipt *receipt)
 {
@@ -375,21 +372,23 @@ static unsigned status_of(const struct receipt *receipt)
     return codes == 1u << EVENT_UNAUTHORIZED ? 401 : 400;
 }
 
-static void answer(struct job *job)
+/* {…} around what `front` holds already and the receipt. */
+static void answer(struct job *job, unsigned status, const struct buf *front)
 {
     const struct receipt *receipt = &job->ingest->receipt;
     char line[40] = "", stack[1024];
-    struct http_response response = {.status = status_of(receipt)};
-    size_t most = receipt_print_bytes_max(receipt) + 2;
+    struct http_response response = {.status = status};
+    size_t most = receipt_print_bytes_max(receipt) + front->length + 2;
     struct buf body = {.max = most};
     bool lent = most <= sizeof stack;
     if (lent)
         body = (struct buf){.at = (uint8_t *)stack, .capacity = sizeof stack, .max = sizeof stack};
-    if (response.status == 503 || response.status == 429)
+    if (status == 503 || status == 429)
         snprintf(line, sizeof line, "Retry-After: %u\r\n",
-                 response.status == 429 ? 1 : job->door->intake->retry_after_s(job->door->intake));
+                 status == 429 ? 1 : job->door->intake->retry_after_s(job->door->intake));
     response.headers = span_of_string(line);
-    if (buf_put(&body, "{", 1) && receipt_print(receipt, &body) && buf_put(&body, "}", 1)) {
+    if (buf_put(&body, "{", 1) && buf_put(&body, front->at, front->length) &&
+        receipt_print(receipt, &body) && buf_put(&body, "}", 1)) {
         response.body = buf_span(&body);
         http_respond(job->request, job->turn, &response, receipt);
     } else {
@@ -400,8 +399,7 @@ static void answer(struct job *job)
         buf_fini(&body);
 }
 
-/* ── the request ────────────────────────────────────────────────────────────────────────────────
- */
+/* ── the request ───────────────────────────────────────────────────────────────────────────── */
 
 bool http_ingest_level(const struct http_request *request, enum ack_level *out)
 {
@@ -468,6 +466,17 @@ size_t http_ingest_feed(void *context, struct turn *turn, struct http_request *r
         return used;
     if (last)
         end(&job);
-    answer(&job);
+    answer(&job, status_of(&job.ingest->receipt), &(struct buf){0});
     return length;
+}
+
+void http_ingest_cut(void *context, struct turn *turn, struct http_request *request,
+                     unsigned status, const char *code, const char *message)
+{
+    struct job job = {context, turn, request, request->state, true};
+    struct buf front = {.max = 1024};
+    if (job.ingest->started && buf_print(&front, "\"code\":\"%s\",\"message\":", code) &&
+        buf_put_json(&front, span_of_string(message)) && buf_put(&front, ",", 1))
+        answer(&job, status, &front);
+    buf_fini(&front);
 }

@@ -4,8 +4,8 @@
  * starts one for each request, batch or message, tells it every verdict in order, and lets it hold
  * the reply. On the shard's thread.
  *
- *   receipt_start → (receipt_add | receipt_refuse)… → write the reply from the counts →
- * receipt_hold → receipt_fini
+ *   receipt_start → (receipt_add | receipt_refuse)… → write the reply from the counts
+ *                 → receipt_hold → receipt_fini
  *
  * The rule of the wait: the last event on this shard, and for duplicates whose originals are on
  * other shards the greatest of each. A hold names one other shard; if there are more, empty holds

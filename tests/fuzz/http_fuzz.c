@@ -105,6 +105,7 @@ static struct outcome play(const uint8_t *bytes, size_t length, size_t piece,
          .context = &ingest,
          .state_bytes = http_ingest_state_bytes(),
          .feed = http_ingest_feed,
+         .cut = http_ingest_cut,
          .forget = http_ingest_forget},
     };
     const struct http_house house = {

@@ -25,8 +25,7 @@ unsigned shard_index(const struct shard *shard)
     return OURS;
 }
 
-/* ── an intake ──────────────────────────────────────────────────────────────────────────────────
- */
+/* ── an intake ─────────────────────────────────────────────────────────────────────────────── */
 
 static struct buf seen;            /* type/id/stream/data of each event, a line each */
 static unsigned room = UINT32_MAX; /* events that it will still take */
@@ -97,6 +96,7 @@ static struct http_route routes[] = {
      .path = "/events",
      .context = &ingest,
      .feed = http_ingest_feed,
+     .cut = http_ingest_cut,
      .forget = http_ingest_forget},
     {.method = "POST", .path = "/messages", .context = &messages, .handle = http_messages_handle},
 };
@@ -129,8 +129,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ── a request ──────────────────────────────────────────────────────────────────────────────────
- */
+/* ── a request ─────────────────────────────────────────────────────────────────────────────── */
 
 struct request {
     const char *target, *fields;
@@ -266,8 +265,7 @@ static void expect(const char *body, const char *wanted)
 
 #define TAKEN(n) "202 {\"accepted\":" #n ",\"duplicates\":0,\"rejected\":[]}\n"
 
-/* ── forms of a body ────────────────────────────────────────────────────────────────────────────
- */
+/* ── forms of a body ───────────────────────────────────────────────────────────────────────── */
 
 static void test_one(void **state)
 {
@@ -348,8 +346,7 @@ static void test_large(void **state)
     }
 }
 
-/* ── what is wrong with it ──────────────────────────────────────────────────────────────────────
- */
+/* ── what is wrong with it ─────────────────────────────────────────────────────────────────── */
 
 #define REFUSED(status, index, code, message)                                                      \
     status " {\"accepted\":0,\"duplicates\":0,\"rejected\":[{\"index\":" #index                    \
@@ -464,8 +461,7 @@ static void test_many_rejects(void **state)
     buf_fini(&body);
 }
 
-/* ── back-pressure ──────────────────────────────────────────────────────────────────────────────
- */
+/* ── back-pressure ─────────────────────────────────────────────────────────────────────────── */
 
 static void test_no_room(void **state)
 {
@@ -508,6 +504,35 @@ static void test_no_room_in_the_middle(void **state)
     free(wanted);
 }
 
+/* A body that breaks off: what was taken of it is told. */
+static void test_cut(void **state)
+{
+    char *wanted;
+    struct request request = {"/events", "", NULL, 0, UINT32_MAX};
+    (void)state;
+    char *body = large(false, 400, &request.length, &wanted);
+    for (int slow = 0; slow < 2; slow++) {
+        begin(request.room);
+        send_head(&request, true);
+        send_piece(body, 40000, true);
+        if (slow) {
+            turn.now_ns += 2000;
+            conn.wire->ops->deadline(conn.wire, &turn);
+        } else {
+            fake_receive(&conn, &turn, "what?", 5);
+        }
+        assert_true(conn.finished);
+        assert_int_equal(conn.holds, 1);
+        char *text = end();
+        assert_true(has(text, slow ? "408 {\"code\":\"TIMEOUT\",\"message\":\""
+                                   : "400 {\"code\":\"BAD_REQUEST\",\"message\":\""));
+        assert_true(has(text, "\",\"accepted\":2"));
+        free(text);
+    }
+    free(body);
+    free(wanted);
+}
+
 static void test_rate(void **state)
 {
     (void)state;
@@ -519,8 +544,7 @@ static void test_rate(void **state)
     ingest.events_per_second = 0;
 }
 
-/* ── acknowledgements ───────────────────────────────────────────────────────────────────────────
- */
+/* ── acknowledgements ──────────────────────────────────────────────────────────────────────── */
 
 static void expect_level(const char *target, enum ack_level level, bool held)
 {
@@ -577,8 +601,7 @@ static void test_duplicates(void **state)
     free(text);
 }
 
-/* ── cart events and messages ───────────────────────────────────────────────────────────────────
- */
+/* ── cart events and messages ──────────────────────────────────────────────────────────────── */
 
 static void test_cart(void **state)
 {
@@ -667,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_many_rejects),
         cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_no_room_in_the_middle),
+        cmocka_unit_test(test_cut),
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_duplicates),
