@@ -12,6 +12,7 @@
 #include "metrics/stage.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -530,36 +531,36 @@ static void unmake(struct server *server)
     free(server->stats);
 }
 
-/* A second signal, when it is not just the first one's echo (a terminal and a launcher both pass it on), ends the
- * process: whatever was acknowledged is on the disk. A handler can be told the time only by a global. */
-static uint64_t first_signal_ns;
-
-static void stop_at_once(int number)
+/* While everything drains: a second signal, when it is not just the first one's echo (a terminal and a launcher both pass
+ * it on), ends the process. Whatever was acknowledged is on the disk. */
+static void *watch_for_second(void *context)
 {
-    if (clock_mono_ns() - first_signal_ns > ECHO_NS)
-        _exit(128 + number);
+    const struct server *server = context;
+    uint64_t first_ns = clock_mono_ns();
+    int number;
+    while (sigwait(&server->signals, &number) == 0)
+        if (number != SIGHUP && clock_mono_ns() - first_ns > ECHO_NS)
+            _exit(128 + number);
+    return NULL;
 }
 
 static void wait_for_signal(struct server *server)
 {
+    pthread_t watcher;
     int number = 0;
     while (sigwait(&server->signals, &number) == 0 && number == SIGHUP)
         log_info("serve", "SIGHUP: nothing of this configuration can change while it runs");
     log_info("serve", "%s: draining for at most %lld s; once more to stop at once",
              number == SIGINT ? "SIGINT" : "SIGTERM", (long long)server->config->node_shutdown_s);
-    struct sigaction action = {.sa_handler = stop_at_once};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    first_signal_ns = clock_mono_ns();
-    pthread_sigmask(SIG_UNBLOCK, &server->signals, NULL);
+    if (pthread_create(&watcher, NULL, watch_for_second, server) == 0)
+        pthread_detach(watcher); /* waits for ever, or ends the process */
 }
 
 int serve(const struct config *config, const struct serve_options *options)
 {
-    struct server *server = calloc(1, sizeof *server);
+    static struct server the_server; /* for as long as the process: the watcher looks at it to the last */
+    struct server *server = &the_server;
     char why[LIMITS_WHY];
-    if (server == NULL)
-        return 1;
     server->config = config;
     server->options = options;
     /* Before any thread: all inherit the mask, and only this one waits. */
@@ -583,6 +584,5 @@ int serve(const struct config *config, const struct serve_options *options)
     unmake(server);
     if (result == 0)
         log_info("serve", "stopped");
-    free(server);
     return result == 0 && lossless ? 0 : 1;
 }
