@@ -522,7 +522,8 @@ static void unmake(struct server *server)
     for (unsigned i = 0; i < server->writers; i++)
         if (server->writer_sleeper[i].doorbell > 0)
             close(server->writer_sleeper[i].doorbell);
-    spool_directory_close(server->directory);
+    if (server->directory != NULL)
+        spool_directory_close(server->directory);
     dedup_close(server->dedup);
     jwt_keys_close(server->keys);
     streams_close(server->streams);
