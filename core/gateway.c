@@ -158,6 +158,7 @@ static void add_routes(struct gateway *gateway)
                                            .state_bytes = http_ingest_state_bytes(),
                                            .context = &gateway->http_ingest,
                                            .feed = http_ingest_feed,
+                                           .cut = http_ingest_cut,
                                            .forget = http_ingest_forget});
     add_route(gateway, (struct http_route){.method = "POST",
                                            .path = "/messages",
