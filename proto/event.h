@@ -42,18 +42,19 @@ enum {
 };
 
 struct event {
-    struct span text; /* the whole value as received */
+    struct span text; /* the whole value; as received, but for the strings decoded in place */
     struct span type; /* decoded; {NULL,0}: absent */
     struct span id;   /* the producer's; {NULL,0}: none */
     struct span tenant_id, user_id, project_id, session_id, room_id;
     int64_t timestamp_us; /* since 1970; meaningful if has_timestamp */
     bool has_timestamp;
-    bool bare;               /* no envelope: data is the whole text */
-    bool unwrapped;          /* written by cart_unwrap() alone (proto/cart.h): it came inside a cart_event */
-    struct json_value data;  /* text {NULL,0}: absent; its flaws are those of the extras too */
-    unsigned extras;         /* unknown members at the top … */
+    bool bare;      /* no envelope: data is the whole text */
+    bool unwrapped; /* written by cart_unwrap() alone (proto/cart.h): it came inside a cart_event */
+    struct json_value data; /* text {NULL,0}: absent; its flaws are those of the extras too */
+    unsigned extras;        /* unknown members at the top … */
     struct span extra[EVENT_EXTRA_MAX]; /* … each as written: "name": value */
-    uint8_t decoded[EVENT_DECODED][EVENT_TEXT_MAX]; /* where texts that had escapes lie; else untouched */
+    uint8_t decoded[EVENT_DECODED]
+                   [EVENT_TEXT_MAX]; /* where texts that had escapes lie; else untouched */
 };
 
 /* Why an event was refused: what the door's error message says. Filled only on refusal. */
@@ -67,8 +68,10 @@ struct event_rules {
     size_t bytes_max;         /* limits.event_bytes */
     struct span default_type; /* for an envelope without type; {NULL,0}: MISSING_TYPE */
     struct span bare_type;    /* for a bare event; {NULL,0}: MISSING_TYPE */
-    bool body_is_data;        /* POST /messages: the whole object is the data, whatever its members are called */
-    bool keep_flaws;          /* data and extras may have flaws: the encoder judges event->data.flaws by its columns */
+    bool
+        body_is_data; /* POST /messages: the whole object is the data, whatever its members are called */
+    bool
+        keep_flaws; /* data and extras may have flaws: the encoder judges event->data.flaws by its columns */
 };
 
 /* EVENT_ACCEPTED: *out is filled. Else the code, with refusal->message saying which member and why, and

@@ -163,20 +163,23 @@ static bool ends_month(int64_t minute)
            date_of(from_zero / MINUTES_A_DAY - EPOCH_DAYS).day == 1;
 }
 
-bool event_time_parse(struct span text, int64_t *out_us)
+static inline int64_t minute_of(const struct clock_time *clock)
 {
-    struct clock_time clock;
+    return days_of(clock->year, clock->month, clock->day) * MINUTES_A_DAY + clock->hour * 60 +
+           clock->minute;
+}
+
+/* The rest: a fraction, an offset, a leap second. */
+__attribute__((noinline)) static bool read_rest(struct clock_time clock, struct span rest,
+                                                int64_t *out_us)
+{
     unsigned fraction = 0;
     int offset;
-    if (text.length <= FIXED_BYTES || !read_fixed(text.at, &clock))
-        return false;
-    struct span rest = span_from(text, FIXED_BYTES);
     if (rest.at[0] == '.' && !read_fraction(&rest, &fraction))
         return false;
     if (!read_offset(rest, &offset))
         return false;
-    int64_t minute = days_of(clock.year, clock.month, clock.day) * MINUTES_A_DAY +
-                     (int64_t)(clock.hour * 60 + clock.minute) - offset;
+    int64_t minute = minute_of(&clock) - offset;
     if (clock.second == 60) {
         if (!ends_month(minute))
             return false;
@@ -188,6 +191,19 @@ bool event_time_parse(struct span text, int64_t *out_us)
         return false;
     *out_us = us;
     return true;
+}
+
+bool event_time_parse(struct span text, int64_t *out_us)
+{
+    struct clock_time clock;
+    if (text.length <= FIXED_BYTES || !read_fixed(text.at, &clock))
+        return false;
+    if (LIKELY(text.length == FIXED_BYTES + 1 && text.at[FIXED_BYTES] == 'Z' &&
+               clock.second < 60)) {
+        *out_us = (minute_of(&clock) * 60 + clock.second) * MICROSECONDS;
+        return true;
+    }
+    return read_rest(clock, span_from(text, FIXED_BYTES), out_us);
 }
 
 /* ── Numbers ────────────────────────────────────────────────────────────────────────────────── */

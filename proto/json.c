@@ -85,40 +85,48 @@ __attribute__((noinline)) static void show_short(struct json_scan *scan)
     scan->not_plain = not_plain(copy) & ((UINT64_C(1) << length) - 1);
 }
 
-/* Moves the window so that it shows `at`, which it does not yet: to there, or so far that it ends
- * with the text. */
-static inline void show(struct json_scan *scan, const uint8_t *at)
+/* The first byte from `at` on that is not plain, or the end, in a text shorter than a window. */
+__attribute__((noinline)) static const uint8_t *seek_short(struct json_scan *scan,
+                                                           const uint8_t *at)
 {
-    if (UNLIKELY(scan->end - scan->begin < JSON_WINDOW)) {
+    if (scan->window == NULL)
         show_short(scan);
-        return;
-    }
-    scan->window = scan->end - at < JSON_WINDOW ? scan->end - JSON_WINDOW : at;
-    scan->not_plain = not_plain(scan->window);
+    uint64_t found = scan->not_plain >> (at - scan->begin);
+    return found != 0 ? at + (unsigned)__builtin_ctzll(found) : scan->end;
 }
 
-/* The first byte from `at` on that is not plain, or the end. */
-static inline const uint8_t *find_not_plain(struct json_scan *scan, const uint8_t *at)
+/* The same in any text, where the window shows nothing of it: it moves to there, or so far that it
+ * ends with the text. */
+static inline const uint8_t *seek(struct json_scan *scan, const uint8_t *at)
 {
-    size_t offset = (size_t)((uintptr_t)at - (uintptr_t)scan->window);
-    uint64_t found = offset < JSON_WINDOW ? scan->not_plain >> offset : 0;
-    while (UNLIKELY(found == 0)) {
-        at += offset < JSON_WINDOW ? JSON_WINDOW - offset : 0;
-        if (UNLIKELY(at >= scan->end))
-            return scan->end;
-        show(scan, at);
-        offset = (size_t)(at - scan->window);
-        found = scan->not_plain >> offset;
+    if (UNLIKELY(scan->end - scan->begin < JSON_WINDOW))
+        return seek_short(scan, at);
+    if ((uintptr_t)at - (uintptr_t)scan->window < JSON_WINDOW)
+        at = scan->window + JSON_WINDOW;
+    while (LIKELY(at < scan->end)) {
+        const uint8_t *last = scan->end - JSON_WINDOW, *window = at < last ? at : last;
+        uint64_t bits = not_plain(window), found = bits >> (at - window);
+        scan->window = window;
+        scan->not_plain = bits;
+        if (LIKELY(found != 0))
+            return at + (unsigned)__builtin_ctzll(found);
+        at = window + JSON_WINDOW;
     }
-    return at + (unsigned)__builtin_ctzll(found);
+    return at;
 }
 
 const uint8_t *json_scan_string_far(struct json_scan *scan, const uint8_t *at)
 {
-    at = find_not_plain(scan, at);
-    if (LIKELY(at < scan->end && *at == '"'))
-        return at + 1;
-    return json_scan_string_rest(scan, at);
+    at = seek(scan, at);
+    return LIKELY(at < scan->end && *at == '"') ? at + 1 : json_scan_string_rest(scan, at);
+}
+
+/* Where the string goes on after what was not plain: perhaps in the window. */
+static const uint8_t *go_on(struct json_scan *scan, const uint8_t *at)
+{
+    size_t offset = (size_t)((uintptr_t)at - (uintptr_t)scan->window);
+    uint64_t found = offset < JSON_WINDOW ? scan->not_plain >> offset : 0;
+    return found != 0 ? at + (unsigned)__builtin_ctzll(found) : seek(scan, at);
 }
 
 /* ── UTF-8, RFC 3629 4 ──────────────────────────────────────────────────────────────────────── */
@@ -184,7 +192,7 @@ static const uint8_t *code_unit(struct json_scan *scan, const uint8_t *at, unsig
 /* Behind "\u". A high surrogate takes the low one behind it along. */
 static const uint8_t *unicode_escape(struct json_scan *scan, const uint8_t *at)
 {
-    unsigned unit, second;
+    unsigned unit = 0, second = 0;
     at = code_unit(scan, at, &unit);
     if (at == NULL)
         return NULL;
@@ -232,7 +240,7 @@ const uint8_t *json_scan_string_rest(struct json_scan *scan, const uint8_t *at)
         else
             return json_scan_fail(scan, at);
         if (at != NULL)
-            at = find_not_plain(scan, at);
+            at = go_on(scan, at);
     }
     if (at == NULL)
         return NULL;
@@ -339,11 +347,15 @@ __attribute__((noinline)) static const uint8_t *number_rest(struct json_scan *sc
 
 const uint8_t *json_scan_number(struct json_scan *scan, const uint8_t *at)
 {
-    const uint8_t *whole = at + (*at == '-');
+    const uint8_t *whole = at + (*at == '-'), *from = whole;
     const uint8_t *end = json_scan_peek(scan, whole) == '0' ? whole + 1 : digits(scan, whole);
     uint8_t next = json_scan_peek(scan, end);
-    if (LIKELY(next != '.' && (next | 0x20) != 'e' && end > whole &&
-               end - whole <= FRACTION_DIGITS_MAX))
+    if (next == '.' && end > whole) {
+        from = end + 1;
+        end = digits(scan, from);
+        next = json_scan_peek(scan, end);
+    }
+    if (LIKELY(end > from && (next | 0x20) != 'e' && end - whole <= FRACTION_DIGITS_MAX))
         return end;
     return number_rest(scan, whole);
 }

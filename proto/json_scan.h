@@ -94,7 +94,7 @@ static inline const uint8_t *json_scan_byte(struct json_scan *scan, const uint8_
 static inline bool json_scan_pair(const struct json_scan *scan, const uint8_t *at,
                                   const char pair[2])
 {
-    return LIKELY(scan->end - at >= 2) && memcmp(at, pair, 2) == 0;
+    return LIKELY(at + 2 <= scan->end) && memcmp(at, pair, 2) == 0;
 }
 
 /* From behind the opening quote to behind the closing one. */

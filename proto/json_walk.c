@@ -114,40 +114,59 @@ struct json_walk json_walk(struct span composite)
 {
     must(composite.length >= 2 && json_is_open(composite.at[0]));
     return (struct json_walk){.rest = span_of(composite.at + 1, composite.length - 2),
-                              .object = composite.at[0] == '{'};
+                              .object = composite.at[0] == '{',
+                              .begin = composite.at + 1};
 }
 
-/* Moves over the white space and the comma before the next member. */
-static const uint8_t *next_begins(const struct json_scan *scan)
+/* A member's name, of which the opening quote stands at `at`; to before its value. */
+static const uint8_t *read_name(struct json_scan *scan, const uint8_t *at, struct span *name)
 {
-    const uint8_t *at = json_scan_skip(scan, scan->begin);
-    return json_scan_peek(scan, at) == ',' ? json_scan_skip(scan, at + 1) : at;
+    const uint8_t *from = json_scan_byte(scan, at, '"');
+    if (from != NULL)
+        at = json_scan_string(scan, from);
+    if (from == NULL || at == NULL)
+        return NULL;
+    *name = span_of(from, (size_t)(at - 1 - from));
+    return json_scan_byte(scan, at, ':');
+}
+
+static const uint8_t *read_value(struct json_scan *scan, const uint8_t *at, struct json_value *out)
+{
+    uint8_t first = json_scan_next(scan, &at);
+    const uint8_t *end = json_scan_value(scan, at, first, 0);
+    if (end == NULL)
+        return NULL;
+    out->text = span_of(at, (size_t)(end - at));
+    out->kind = json_kind_of(first);
+    out->flaws = scan->flaws;
+    out->escaped = out->kind == JSON_STRING && scan->escaped;
+    return end;
 }
 
 bool json_next(struct json_walk *walk, struct span *name, struct json_value *member)
 {
-    struct json_scan scan = json_scan_of(walk->rest);
-    const uint8_t *at = next_begins(&scan);
+    struct json_scan scan = {.begin = walk->begin,
+                             .end = walk->rest.at + walk->rest.length,
+                             .window = walk->window,
+                             .not_plain = walk->not_plain};
+    const uint8_t *at = walk->rest.at;
     *name = (struct span){NULL, 0};
-    if (at == scan.end)
+    if (json_scan_next(&scan, &at) == ',')
+        at++;
+    else if (at == scan.end)
         return false;
     if (walk->object) {
-        const uint8_t *from = at + 1;
-        at = json_scan_string(&scan, from);
-        if (at == NULL)
-            return false;
-        *name = span_of(from, (size_t)(at - 1 - from));
+        at = read_name(&scan, at, name);
         walk->name_escaped = scan.escaped;
-        at = json_scan_byte(&scan, at, ':');
-        if (at == NULL)
-            return false;
+        scan.escaped = false;
+        scan.flaws = 0;
     }
-    size_t fault;
-    ptrdiff_t used = json_value(span_of(at, (size_t)(scan.end - at)), member, &fault);
-    if (used < 0)
+    at = at != NULL ? read_value(&scan, at, member) : NULL;
+    if (at == NULL)
         return false;
-    at += used;
     walk->rest = span_of(at, (size_t)(scan.end - at));
+    walk->window = scan.window;
+    walk->not_plain = scan.not_plain;
     return true;
 }
 

@@ -156,6 +156,46 @@ static void test_every_byte(void **state)
     }
 }
 
+static void check_number(const char *number, int64_t expected)
+{
+    int64_t us = 42;
+    if (!event_time_from_number(span_of_string(number), &us) || us != expected)
+        fail_msg("%s: %lld", number, (long long)us);
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    check_number("0", 0);
+    check_number("-0.0", 0);
+    check_number("1431857103", 1431857103000000);
+    check_number("1431857103000", 1431857103000000);
+    check_number("1431857103.5", 1431857103500000);
+    check_number("1431857103.1234569", 1431857103123456);
+    check_number("1431857103123.4567", 1431857103123456);
+    check_number("1431857103123.4569999999999999999999999999", 1431857103123456);
+    check_number("99999999999", 99999999999000000);
+    check_number("99999999999.9999999", 99999999999999999);
+    check_number("100000000000", 100000000000000);
+    check_number("-1.5", -1500000);
+    check_number("-99999999999e-1", -9999999999900000);
+    check_number("1.431857103e9", 1431857103000000);
+    check_number("1431857103E3", 1431857103000000);
+    check_number("14318571030000e-1", 1431857103000000);
+    check_number("1e-7", 0);
+    check_number("0.000001", 1);
+    check_number("0e999999999", 0);
+    check_number("253402300799999", 253402300799999000);
+    check_number("-62135596800000", -62135596800000000);
+    static const char *const out_of_range[] = {
+        "253402300800000", "-62135596800001",       "1e15", "9e99", "-99999999999",
+        "1e999999999",     "1e99999999999999999999"};
+    for (size_t i = 0; i < COUNT_OF(out_of_range); i++) {
+        int64_t us;
+        assert_false(event_time_from_number(span_of_string(out_of_range[i]), &us));
+    }
+}
+
 static void test_print(void **state)
 {
     (void)state;
@@ -195,8 +235,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),        cmocka_unit_test(test_range),
         cmocka_unit_test(test_leap_seconds), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_every_byte),   cmocka_unit_test(test_print),
-        cmocka_unit_test(test_every_day),
+        cmocka_unit_test(test_every_byte),   cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_print),        cmocka_unit_test(test_every_day),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

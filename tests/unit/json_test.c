@@ -87,152 +87,52 @@ static void refuses_span(struct span text)
     }
 }
 
-static void accepts_all(const char *const *texts)
+/* Each of the texts between the bars. */
+static void judge_all(const char *texts, void (*judge_span)(struct span text))
 {
-    for (; *texts != NULL; texts++)
-        accepts_span(span_of_string(*texts));
+    for (;;) {
+        size_t length = strcspn(texts, "|");
+        judge_span(span_of(texts, length));
+        if (texts[length] == '\0')
+            break;
+        texts += length + 1;
+    }
 }
 
-static void refuses_all(const char *const *texts)
+static void accepts_all(const char *texts)
 {
-    for (; *texts != NULL; texts++)
-        refuses_span(span_of_string(*texts));
+    judge_all(texts, accepts_span);
+}
+
+static void refuses_all(const char *texts)
+{
+    judge_all(texts, refuses_span);
 }
 
 static void test_structure(void **state)
 {
     (void)state;
     accepts_all(
-        (const char *const[]){"[]",
-                              "{}",
-                              "[[]   ]",
-                              "[\"\"]",
-                              "[ 4]",
-                              " [1]",
-                              "[2] ",
-                              "[1\n]",
-                              "[null, 1, \"1\", {}]",
-                              "[1,null,null,null,2]",
-                              "{\"a\":[]}",
-                              "{\"\":0}",
-                              "{\n\"a\": \"b\"\n}",
-                              "[true]",
-                              "\r\n\t[] ",
-                              "{\"a\":\"b\",\"a\":\"c\"}",
-                              "{\"a\":{\"b\":[{\"c\":[[],[{}]]}]},\"d\":{}}",
-                              "true",
-                              "false",
-                              "null",
-                              "42",
-                              "-0.1",
-                              "\"asd\"",
-                              "\"\"",
-                              "[false,true]",
-                              "[\t1\r,\n2 ]",
-                              "{\"x\":[{\"id\": \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}], "
-                              "\"id\": \"xxxxxxxxxxxxxx\"}",
-                              NULL});
-    refuses_all((const char *const[]){"",
-                                      " ",
-                                      "[",
-                                      "]",
-                                      "{",
-                                      "}",
-                                      "[1 true]",
-                                      "[\"\": 1]",
-                                      "[\"\"],",
-                                      "[,1]",
-                                      "[1,,2]",
-                                      "[\"x\",,]",
-                                      "[\"x\"]]",
-                                      "[\"\",]",
-                                      "[\"x\"",
-                                      "[x",
-                                      "[3[4]]",
-                                      "[1:2]",
-                                      "[,]",
-                                      "[   , \"\"]",
-                                      "[1,]",
-                                      "[1,,]",
-                                      "[\"a\",\n4\n,1,",
-                                      "[*]",
-                                      "[1,",
-                                      "[{}",
-                                      "{[: \"x\"}",
-                                      "{\"x\", null}",
-                                      "{\"x\"::\"b\"}",
-                                      "{\"a\":\"a\" 123}",
-                                      "{key: 'value'}",
-                                      "{\"a\" b}",
-                                      "{:\"b\"}",
-                                      "{\"a\" \"b\"}",
-                                      "{\"a\":",
-                                      "{\"a\"",
-                                      "{1:1}",
-                                      "{9999E9999:1}",
-                                      "{null:null,null:null}",
-                                      "{\"id\":0,,,,,}",
-                                      "{'a':0}",
-                                      "{\"id\":0,}",
-                                      "{\"a\":\"b\"}/**/",
-                                      "{\"a\":\"b\"}//",
-                                      "{\"a\":\"b\"}/",
-                                      "{\"a\":\"b\",,\"c\":\"d\"}",
-                                      "{a: \"b\"}",
-                                      "{\"a\":\"a",
-                                      "{ \"foo\" : \"bar\", \"a\" }",
-                                      "{\"a\":\"b\"}#",
-                                      "<.>",
-                                      "[<null>]",
-                                      "[1]x",
-                                      "[1]]",
-                                      "[\"asd]",
-                                      "1]",
-                                      "{\"x\": true,",
-                                      "[][]",
-                                      "2@",
-                                      "{}}",
-                                      "{\"\":",
-                                      "{\"a\":/*c*/\"b\"}",
-                                      "{\"a\": true} \"x\"",
-                                      "['",
-                                      "[,",
-                                      "[{",
-                                      "[\"a",
-                                      "{]",
-                                      "{,",
-                                      "{[",
-                                      "{\"a",
-                                      "{'a'",
-                                      "*",
-                                      "[\"\\{[\"\\{[\"\\{[\"\\{",
-                                      "{\"a\":\"b\"}#{}",
-                                      "[\\u000A\"\"]",
-                                      "[}",
-                                      "{\"a\":1]",
-                                      "[1}",
-                                      "[{\"a\":1]}",
-                                      "{\"a\":[1}]",
-                                      "[\f]",
-                                      "[\v1]",
-                                      "[1]\f",
-                                      "[\xC2\xA0]",
-                                      "[\xE2\x80\xA9]",
-                                      "\xEF\xBB\xBF{}",
-                                      "\xEF\xBB\xBF",
-                                      "\xFF\xFE[\x01",
-                                      "{}{}",
-                                      "1 2",
-                                      "\"a\"\"b\"",
-                                      "[undefined]",
-                                      "{\"a\":1;\"b\":2}",
-                                      "{{}}",
-                                      "{[]}",
-                                      "{\"a\":}",
-                                      "[:]",
-                                      "{\"a\":1:2}",
-                                      "{,\"a\":1}",
-                                      NULL});
+        "[]|{}|[[]   ]|[\"\"]|[ 4]| [1]|[2] |[1\n]|[null, 1, \"1\", {}]|[1,null,null,null,2]|"
+        "{\"a\":[]}|{\"\":0}|{\n\"a\": \"b\"\n}|[true]|\r\n\t[] |{\"a\":\"b\",\"a\":\"c\"}|"
+        "{\"a\":{\"b\":[{\"c\":[[],[{}]]}]},\"d\":{}}|true|false|null|42|-0.1|\"asd\"|\"\"|"
+        "[false,true]|[\t1\r,\n2 ]|"
+        "{\"x\":[{\"id\": \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}], \"id\": "
+        "\"xxxxxxxxxxxxxx\"}");
+    refuses_all(
+        " |[|]|{|}|[1 true]|[\"\": 1]|[\"\"],|[,1]|[1,,2]|[\"x\",,]|[\"x\"]]|[\"\",]|[\"x\"|"
+        "[x|[3[4]]|[1:2]|[,]|[   , \"\"]|[1,]|[1,,]|[\"a\",\n4\n,1,|[*]|[1,|[{}|{[: \"x\"}|"
+        "{\"x\", null}|{\"x\"::\"b\"}|{\"a\":\"a\" 123}|{key: 'value'}|{\"a\" b}|{:\"b\"}|"
+        "{\"a\" \"b\"}|{\"a\":|{\"a\"|{1:1}|{9999E9999:1}|{null:null,null:null}|"
+        "{\"id\":0,,,,,}|{'a':0}|{\"id\":0,}|{\"a\":\"b\"}/**/|{\"a\":\"b\"}//|"
+        "{\"a\":\"b\"}/|{\"a\":\"b\",,\"c\":\"d\"}|{a: \"b\"}|{\"a\":\"a|"
+        "{ \"foo\" : \"bar\", \"a\" }|{\"a\":\"b\"}#|<.>|[<null>]|[1]x|[1]]|[\"asd]|1]|"
+        "{\"x\": true,|[][]|2@|{}}|{\"\":|{\"a\":/*c*/\"b\"}|{\"a\": true} \"x\"|['|[,|[{|"
+        "[\"a|{]|{,|{[|{\"a|{'a'|*|[\"\\{[\"\\{[\"\\{[\"\\{|{\"a\":\"b\"}#{}|[\\u000A\"\"]|"
+        "[}|{\"a\":1]|[1}|[{\"a\":1]}|{\"a\":[1}]|[\f]|[\v1]|[1]\f|[\xC2\xA0]|[\xE2\x80\xA9]|"
+        "\xEF\xBB\xBF{}|\xEF\xBB\xBF|\xFF\xFE[\x01|{}{}|1 2|\"a\"\"b\"|[undefined]|"
+        "{\"a\":1;\"b\":2}|{{}}|{[]}|{\"a\":}|[:]|{\"a\":1:2}|{,\"a\":1}");
+    refuses_span(SPAN(""));
     refuses_span(SPAN("[\0]"));
     refuses_span(SPAN("[]\0"));
     refuses_span(SPAN("\0[]"));
@@ -243,128 +143,24 @@ static void test_structure(void **state)
 static void test_literals(void **state)
 {
     (void)state;
-    refuses_all((const char *const[]){"[fals]",
-                                      "[nul]",
-                                      "[tru]",
-                                      "True",
-                                      "[True]",
-                                      "TRUE",
-                                      "nulL",
-                                      "truth",
-                                      "[\"x\", truth]",
-                                      "falsey",
-                                      "nan",
-                                      "NaN",
-                                      "[NaN]",
-                                      "Infinity",
-                                      "[Inf]",
-                                      "[ false, nul",
-                                      "[ true, fals",
-                                      "t",
-                                      "n",
-                                      "truefalse",
-                                      "abc",
-                                      "[n]",
-                                      NULL});
+    refuses_all(
+        "[fals]|[nul]|[tru]|True|[True]|TRUE|nulL|truth|[\"x\", truth]|falsey|nan|NaN|[NaN]|"
+        "Infinity|[Inf]|[ false, nul|[ true, fals|t|n|truefalse|abc|[n]");
 }
 
 static void test_numbers(void **state)
 {
     (void)state;
-    accepts_all((const char *const[]){
-        "0",
-        "-0",
-        "-1",
-        "9",
-        "123",
-        "[-123]",
-        "0.0",
-        "1.5",
-        "-0.5",
-        "0e1",
-        "0e+1",
-        "0E-1",
-        "1E22",
-        "1E-2",
-        "1E+2",
-        "123e45",
-        "20e1",
-        "1e-2",
-        "1e007",
-        "[123e65]",
-        "0.1e00",
-        "-1.0e+28",
-        "123.456e78",
-        "10.010",
-        "1234567890123456789012345678901234567890",
-        "[123.456789]",
-        "[1,2.5,-3e4]",
-        "1 ",
-        " 1\n",
-        "-0.000000000000000000000000000000000000000000000000000000000000000000000000000001",
-        NULL});
-    refuses_all((const char *const[]){"+1",
-                                      "++1",
-                                      "-",
-                                      "-01",
-                                      "01",
-                                      "00",
-                                      "-012",
-                                      "012",
-                                      "1.",
-                                      "-1.0.",
-                                      "-2.",
-                                      ".1",
-                                      ".-1",
-                                      "-.123",
-                                      ".2e-3",
-                                      "0.1.2",
-                                      "0.3e+",
-                                      "0.3e",
-                                      "0.e1",
-                                      "0E+",
-                                      "0E",
-                                      "0e+",
-                                      "0e",
-                                      "1.0e+",
-                                      "1.0e-",
-                                      "1.0e",
-                                      "1 000.0",
-                                      "1eE2",
-                                      "2.e+3",
-                                      "2.e-3",
-                                      "2.e3",
-                                      "9.e+",
-                                      "1+2",
-                                      "0x1",
-                                      "0x42",
-                                      "0e+-1",
-                                      "-1x",
-                                      "1ea",
-                                      "1.2a-3",
-                                      "- 1",
-                                      "-foo",
-                                      "-NaN",
-                                      "-Infinity",
-                                      "-00.0",
-                                      "00e0",
-                                      "-123.123foo",
-                                      "1.8011670033376514H-308",
-                                      "1_000",
-                                      "1e1.5",
-                                      "1e1e1",
-                                      "\xEF\xBC\x91",
-                                      "--1",
-                                      "[1e1\xE5]",
-                                      "[123\xE5]",
-                                      "[0\xE5]",
-                                      "[1e\xE5]",
-                                      "[-]",
-                                      "[1.]",
-                                      "[1e]",
-                                      "1a",
-                                      "0a",
-                                      NULL});
+    accepts_all(
+        "0|-0|-1|9|123|[-123]|0.0|1.5|-0.5|0e1|0e+1|0E-1|1E22|1E-2|1E+2|123e45|20e1|1e-2|"
+        "1e007|[123e65]|0.1e00|-1.0e+28|123.456e78|10.010|"
+        "1234567890123456789012345678901234567890|[123.456789]|[1,2.5,-3e4]|1 | 1\n|"
+        "-0.000000000000000000000000000000000000000000000000000000000000000000000000000001");
+    refuses_all("+1|++1|-|-01|01|00|-012|012|1.|-1.0.|-2.|.1|.-1|-.123|.2e-3|0.1.2|0.3e+|0.3e|0.e1|"
+                "0E+|0E|0e+|0e|1.0e+|1.0e-|1.0e|1 000.0|1eE2|2.e+3|2.e-3|2.e3|9.e+|1+2|0x1|0x42|"
+                "0e+-1|-1x|1ea|1.2a-3|- 1|-foo|-NaN|-Infinity|-00.0|00e0|-123.123foo|"
+                "1.8011670033376514H-308|1_000|1e1.5|1e1e1|\xEF\xBC\x91|--1|[1e1\xE5]|[123\xE5]|"
+                "[0\xE5]|[1e\xE5]|[-]|[1.]|[1e]|1a|0a");
     const struct {
         const char *text;
         int error;
@@ -378,48 +174,20 @@ static void test_numbers(void **state)
 static void test_strings(void **state)
 {
     (void)state;
-    accepts_all((const char *const[]){
-        "[\"\\u0060\\u012a\\u12AB\"]", "[\"\\uD801\\udc37\"]", "[\"\\ud83d\\ude39\\ud83d\\udc8d\"]",
-        "[\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"]", "[\"\\\\u0000\"]", "[\"\\\"\"]", "[\"a/*b*/c/*d//e\"]",
-        "[\"\\\\a\"]", "[\"\\u0012\"]", "[\"\\uFFFF\"]", "[\"\\uDBFF\\uDFFF\"]",
-        "[\"new\\u000Aline\"]", "{\"foo\\u0000bar\": 42}", "[\"\x7F\"]", "[\"\\u0022\\u005C\"]",
-        "\"\\uD834\\uDd1e\"", "\"0123456789abcde\\n0123456789abcde\\\"0123456789abcde\\u00e9x\"",
-        "\"12345678901234567890123456789012345678901234567890\"", NULL});
-    refuses_all((const char *const[]){"[\"\\x00\"]",
-                                      "[\"\\uD800\\\"]",
-                                      "[\"\\uD800\\u\"]",
-                                      "[\"\\uD800\\u1\"]",
-                                      "[\"\\uD800\\u1x\"]",
-                                      "[\"\\\\\\\"]",
-                                      "[\"\\\t\"]",
-                                      "[\"\\\"]",
-                                      "[\"\\u00A\"]",
-                                      "[\"\\uD834\\uDd\"]",
-                                      "[\"\\uD800\\uD800\\x\"]",
-                                      "[\"\\a\"]",
-                                      "[\"\\uqqqq\"]",
-                                      "[\\u0020\"asd\"]",
-                                      "[\\n]",
-                                      "\"",
-                                      "['single quote']",
-                                      "[\"\\",
-                                      "[\"new\nline\"]",
-                                      "[\"\t\"]",
-                                      "\\UA66D",
-                                      "\"\"x",
-                                      "[\"\\U0041\"]",
-                                      "[\"\\u 041\"]",
-                                      "[\"\\u-041\"]",
-                                      "[\"\\u00G0\"]",
-                                      "[\"\\0\"]",
-                                      "[\"\\'\"]",
-                                      "[\"\x1F\"]",
-                                      "[\"\x01\"]",
-                                      "[\"a\rb\"]",
-                                      "[\"\\\xF0\x9F\x8C\x80\"]",
-                                      "[\"\\\n\"]",
-                                      "[\"\\u00\xE5\"]",
-                                      NULL});
+    accepts_all(
+        "[\"\\u0060\\u012a\\u12AB\"]|[\"\\uD801\\udc37\"]|[\"\\ud83d\\ude39\\ud83d\\udc8d\"]|"
+        "[\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"]|[\"\\\\u0000\"]|[\"\\\"\"]|[\"a/*b*/c/*d//e\"]|"
+        "[\"\\\\a\"]|[\"\\u0012\"]|[\"\\uFFFF\"]|[\"\\uDBFF\\uDFFF\"]|[\"new\\u000Aline\"]|"
+        "{\"foo\\u0000bar\": 42}|[\"\x7F\"]|[\"\\u0022\\u005C\"]|\"\\uD834\\uDd1e\"|"
+        "\"0123456789abcde\\n0123456789abcde\\\"0123456789abcde\\u00e9x\"|"
+        "\"12345678901234567890123456789012345678901234567890\"");
+    refuses_all(
+        "[\"\\x00\"]|[\"\\uD800\\\"]|[\"\\uD800\\u\"]|[\"\\uD800\\u1\"]|[\"\\uD800\\u1x\"]|"
+        "[\"\\\\\\\"]|[\"\\\t\"]|[\"\\\"]|[\"\\u00A\"]|[\"\\uD834\\uDd\"]|"
+        "[\"\\uD800\\uD800\\x\"]|[\"\\a\"]|[\"\\uqqqq\"]|[\\u0020\"asd\"]|[\\n]|\"|"
+        "['single quote']|[\"\\|[\"new\nline\"]|[\"\t\"]|\\UA66D|\"\"x|[\"\\U0041\"]|"
+        "[\"\\u 041\"]|[\"\\u-041\"]|[\"\\u00G0\"]|[\"\\0\"]|[\"\\'\"]|[\"\x1F\"]|[\"\x01\"]|"
+        "[\"a\rb\"]|[\"\\\xF0\x9F\x8C\x80\"]|[\"\\\n\"]|[\"\\u00\xE5\"]");
     refuses_span(SPAN("[\"a\0a\"]"));
     refuses_span(SPAN("[\"\\\0\"]"));
 }
@@ -634,112 +402,6 @@ static void test_depth(void **state)
     assert_int_equal(judge(span_of(brackets, sizeof brackets)), JSON_TOO_DEEP);
 }
 
-static void test_value_and_fault(void **state)
-{
-    (void)state;
-    struct json_value value;
-    size_t fault = 0;
-    struct span text = SPAN(" \t{\"a\":[1,2]} , rest");
-    assert_int_equal(json_value(text, &value, &fault), 13);
-    assert_true(span_is(value.text, "{\"a\":[1,2]}"));
-    assert_int_equal(value.kind, JSON_OBJECT);
-    assert_int_equal(json_document(text, &value, &fault), JSON_INVALID);
-    assert_int_equal(fault, 14);
-    assert_int_equal(json_value(SPAN("\"a\\n\"x"), &value, &fault), 5);
-    assert_int_equal(value.kind, JSON_STRING);
-    assert_true(value.escaped);
-    const enum json_kind kinds[] = {JSON_NULL,   JSON_FALSE, JSON_TRUE,  JSON_NUMBER,
-                                    JSON_STRING, JSON_ARRAY, JSON_OBJECT};
-    static const char *const texts[] = {"null", "false", "true", "-1", "\"\"", "[]", "{}"};
-    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
-        assert_int_equal(json_document(span_of_string(texts[i]), &value, &fault), JSON_OK);
-        assert_int_equal(value.kind, kinds[i]);
-        assert_false(value.escaped);
-    }
-    assert_int_equal(json_document(SPAN("{\"a\":tru}"), &value, &fault), JSON_INVALID);
-    assert_int_equal(fault, 8);
-    assert_int_equal(json_document((struct span){NULL, 0}, &value, &fault), JSON_TRUNCATED);
-}
-
-static void test_walk(void **state)
-{
-    (void)state;
-    struct json_walk walk = json_walk(SPAN("{ \"a\" : 1 , \"b\\n\":[2,\"x\"],\"\":{}}"));
-    struct span name;
-    struct json_value member;
-    assert_true(json_next(&walk, &name, &member));
-    assert_true(span_is(name, "a") && span_is(member.text, "1") && !walk.name_escaped);
-    assert_true(json_next(&walk, &name, &member));
-    assert_true(span_is(name, "b\\n") && member.kind == JSON_ARRAY && walk.name_escaped);
-    struct json_walk inner = json_walk(member.text);
-    assert_true(json_next(&walk, &name, &member));
-    assert_true(name.at != NULL && name.length == 0 && member.kind == JSON_OBJECT);
-    assert_false(json_next(&walk, &name, &member));
-    assert_false(json_next(&walk, &name, &member));
-    assert_true(json_next(&inner, &name, &member));
-    assert_true(name.at == NULL && span_is(member.text, "2"));
-    assert_true(json_next(&inner, &name, &member));
-    assert_true(span_is(member.text, "\"x\""));
-    assert_false(json_next(&inner, &name, &member));
-    walk = json_walk(SPAN("[ ]"));
-    assert_false(json_next(&walk, &name, &member));
-}
-
-static void check_unescape(const char *inside, const char *expected)
-{
-    uint8_t text[256];
-    memcpy(text, inside, strlen(inside));
-    size_t length = json_unescape(span_of(text, strlen(inside)), text);
-    if (!span_is(span_of(text, length), expected))
-        fail_msg("%s became %.*s", inside, (int)length, (const char *)text);
-}
-
-static void test_unescape(void **state)
-{
-    (void)state;
-    check_unescape("", "");
-    check_unescape("plain", "plain");
-    check_unescape("\\\"\\\\\\/\\b\\f\\n\\r\\t", "\"\\/\b\f\n\r\t");
-    check_unescape("a\\u0041\\u00e9\\u20AC\\uD83D\\uDE00z", "aAé€😀z");
-    check_unescape("\\u000a\\u007F\\u0080\\u07ff\\u0800\\uffff",
-                   "\n\x7F\xC2\x80\xDF\xBF\xE0\xA0\x80"
-                   "\xEF\xBF\xBF");
-    check_unescape("\\uDBFF\\uDFFF\\uD800\\uDC00", "\xF4\x8F\xBF\xBF\xF0\x90\x80\x80");
-    check_unescape("漢\\n字", "漢\n字");
-    check_unescape("\\\\u0041", "\\u0041");
-}
-
-static void check_find(const char *object, const char *path, const char *expected)
-{
-    struct json_value found;
-    bool there = json_find(span_of_string(object), path, &found);
-    assert_int_equal(there, expected != NULL);
-    if (there && !span_is(found.text, expected))
-        fail_msg("%s in %s: %.*s", path, object, SPAN_ARGS(found.text));
-}
-
-static void test_find(void **state)
-{
-    (void)state;
-    const char *order = "{\"order\":{\"id\":5,\"id\":7,\"tags\":[1]},\"a\":{},\"a\":{\"b\":null}}";
-    check_find(order, "order.id", "7");
-    check_find(order, "order.tags", "[1]");
-    check_find(order, "a.b", "null");
-    check_find(order, "a", "{\"b\":null}");
-    check_find(order, "order.none", NULL);
-    check_find(order, "order.id.x", NULL);
-    check_find(order, "order.tags.0", NULL);
-    check_find(order, "orde", NULL);
-    check_find(order, "order.", NULL);
-    check_find("{\"\":{\"\":3}}", ".", "3");
-    check_find("{\"\\u0061\\n\\uD83D\\uDE00\":1}", "a\n😀", "1");
-    check_find("{\"\\u0061b\":1}", "a", NULL);
-    check_find("{\"\\u0061\":1}", "ab", NULL);
-    check_find("{\"a\":1,\"\\u0061\":2}", "a", "2");
-    check_find("{\"\\uD800\":1}", "x", NULL);
-    check_find("[1]", "a", NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -753,10 +415,6 @@ int main(void)
         cmocka_unit_test(test_huge_numbers),
         cmocka_unit_test(test_long_numbers),
         cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_value_and_fault),
-        cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_unescape),
-        cmocka_unit_test(test_find),
     };
     return cmocka_run_group_tests(tests, map_edge, unmap_edge);
 }
