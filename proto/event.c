@@ -339,16 +339,17 @@ static const uint8_t *read_members(struct envelope *envelope, const uint8_t *at)
 
 /* ── Judging the whole ──────────────────────────────────────────────────────────────────────── */
 
-static enum event_code refuse_flaws(struct refusal *refusal, const char *name, unsigned flaws)
+/* name: as written, so perhaps long. */
+static enum event_code refuse_flaws(struct refusal *refusal, struct span name, unsigned flaws)
 {
-    if ((flaws & JSON_HAS_NUL) != 0)
-        return refuse(refusal, EVENT_UNSTORABLE_TEXT, "%s: holds \\u0000, which cannot be stored",
-                      name);
-    if ((flaws & JSON_HAS_LONE_SURROGATE) != 0)
-        return refuse(refusal, EVENT_UNSTORABLE_TEXT,
-                      "%s: holds half of a surrogate pair, which cannot be stored", name);
-    return refuse(refusal, EVENT_INVALID_FIELD,
-                  "%s: holds a number with more digits than can be stored", name);
+    enum { NAME_SHOWN = 64 };
+    bool text = (flaws & (JSON_HAS_NUL | JSON_HAS_LONE_SURROGATE)) != 0;
+    name.length = name.length < NAME_SHOWN ? name.length : NAME_SHOWN;
+    return refuse(refusal, text ? EVENT_UNSTORABLE_TEXT : EVENT_INVALID_FIELD, "%.*s: holds %s",
+                  SPAN_ARGS(name),
+                  (flaws & JSON_HAS_NUL) != 0 ? "\\u0000, which cannot be stored"
+                  : text                      ? "half of a surrogate pair, which cannot be stored"
+                                              : "a number with more digits than can be stored");
 }
 
 static enum event_code refuse_member(const struct envelope *envelope)
@@ -372,10 +373,13 @@ static enum event_code refuse_member(const struct envelope *envelope)
 }
 
 /* An extra, "name": value, has the flaws of both. */
-static unsigned flaws_of_extra(struct span member)
+static unsigned flaws_of_extra(struct span member, struct span *name)
 {
     struct json_scan scan = json_scan_of(member);
-    const uint8_t *at = json_scan_name(&scan, member.at + 1);
+    const uint8_t *at = json_scan_string(&scan, member.at + 1);
+    must(at != NULL);
+    *name = span_of(member.at, (size_t)(at - member.at));
+    at = json_scan_byte(&scan, at, ':');
     must(at != NULL);
     return scan.flaws | flaws_of(span_of(at, (size_t)(scan.end - at)));
 }
@@ -384,18 +388,16 @@ static unsigned flaws_of_extra(struct span member)
 static enum event_code judge_flaws(const struct envelope *envelope)
 {
     struct event *event = envelope->event;
+    struct span name = event->bare ? SPAN("event") : SPAN("data");
     unsigned flaws = event->data.text.at != NULL ? flaws_of(event->data.text) : 0;
-    bool keep = envelope->rules->keep_flaws;
     event->data.flaws = flaws;
-    if (flaws != 0 && !keep)
-        return refuse_flaws(envelope->refusal, event->bare ? "event" : "data", flaws);
-    for (unsigned i = 0; i < event->extras; i++) {
-        flaws = flaws_of_extra(event->extra[i]);
+    for (unsigned i = 0; i < event->extras && (flaws == 0 || envelope->rules->keep_flaws); i++) {
+        flaws = flaws_of_extra(event->extra[i], &name);
         event->data.flaws |= flaws;
-        if (flaws != 0 && !keep)
-            return refuse_flaws(envelope->refusal, "an unknown member at the top", flaws);
     }
-    return EVENT_ACCEPTED;
+    if (event->data.flaws == 0 || envelope->rules->keep_flaws)
+        return EVENT_ACCEPTED;
+    return refuse_flaws(envelope->refusal, name, flaws);
 }
 
 static inline enum event_code judge_envelope(const struct envelope *envelope)

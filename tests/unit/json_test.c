@@ -296,6 +296,7 @@ static void test_flaws_of_strings(void **state)
         {"[\"\\uD834x\"]", JSON_HAS_LONE_SURROGATE},
         {"[\"\\uD834\\n\"]", JSON_HAS_LONE_SURROGATE},
         {"[\"\\uD834\\u0041\"]", JSON_HAS_LONE_SURROGATE},
+        {"[\"\\uD834\\uD834\"]", JSON_HAS_LONE_SURROGATE},
         {"[\"\\uD800\\uD834\\uDD1E\"]", JSON_HAS_LONE_SURROGATE},
         {"[\"\\uD800\\u0000\"]", JSON_HAS_LONE_SURROGATE | JSON_HAS_NUL},
         {"{\"\\udc00\":{\"b\":[\"\\u0000\",1e999999]}}",

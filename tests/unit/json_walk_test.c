@@ -52,6 +52,13 @@ static void test_walk(void **state)
     assert_true(json_next(&inner, &name, &member));
     assert_true(span_is(member.text, "\"x\""));
     assert_false(json_next(&inner, &name, &member));
+    walk = json_walk(SPAN("{\"\\u0000\":\"plain\",\"plain\":\"\\n\\u0000\",\"c\":\"\"}"));
+    assert_true(json_next(&walk, &name, &member));
+    assert_true(walk.name_escaped && !member.escaped && member.flaws == 0);
+    assert_true(json_next(&walk, &name, &member));
+    assert_true(!walk.name_escaped && member.escaped && member.flaws == JSON_HAS_NUL);
+    assert_true(json_next(&walk, &name, &member));
+    assert_true(!walk.name_escaped && !member.escaped && member.flaws == 0);
     walk = json_walk(SPAN("[ ]"));
     assert_false(json_next(&walk, &name, &member));
 }
