@@ -110,11 +110,14 @@ static void explain(int error, const char *address, char *why)
 
 static uint16_t port_of(int listener)
 {
-    struct sockaddr_storage name = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } name = {.v6 = {0}};
     socklen_t length = sizeof name;
-    must(getsockname(listener, (struct sockaddr *)&name, &length) == 0);
-    return ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
-                                            : ((struct sockaddr_in *)&name)->sin_port);
+    must(getsockname(listener, &name.any, &length) == 0);
+    return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
 }
 
 int listen_open(const char *address, uint16_t *port, char *why)
