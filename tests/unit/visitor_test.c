@@ -130,6 +130,9 @@ static void leaving(void **state)
     struct fixture *fixture = *state;
     say(fixture, "nonsense\n\n", 2 * second);
     assert_waits(fixture, VISITOR_LEAVING, POLLIN, 3 * second);
+    char answer[1000];
+    assert_true(hear(fixture, answer, sizeof answer) > 0);
+    assert_int_equal(recv(fixture->client, answer, 1, 0), 0); /* told at once that this was all */
     say(fixture, "and on and on", 2 * second);
     assert_waits(fixture, VISITOR_LEAVING, POLLIN, 3 * second);
     shutdown(fixture->client, SHUT_WR);
