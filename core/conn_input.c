@@ -286,7 +286,8 @@ void conn_feed(struct conn *conn, struct turn *turn)
     int32_t buffer;
     if (conn->offer && takes(conn)) {
         conn->offer = false;
-        (void)offer_spill(conn, turn);
+        if (conn->spill.length > 0)
+            (void)offer_spill(conn, turn);
     }
     while ((buffer = unchain(conn)) >= 0) {
         feed_bytes(conn, turn, ring_buffer(turn->ring, buffer), conn->shard->chunk[buffer].length);
@@ -301,6 +302,8 @@ void conn_feed(struct conn *conn, struct turn *turn)
 
 struct span conn_rest(const struct conn *conn)
 {
+    if (conn->spill.length == 0)
+        return (struct span){0};
     return span_of(conn->spill.at + conn->spill.start, conn->spill.length);
 }
 

@@ -111,7 +111,6 @@ struct listener {
 struct letter {
     int socket;
     uint8_t door;
-    bool ended;
     struct spill spill;
 };
 

@@ -102,7 +102,7 @@ void conn_hand_over(struct conn *conn, unsigned shard)
 void conn_move(struct conn *conn, struct turn *turn)
 {
     struct shard *shard = conn->shard;
-    struct letter letter = {conn->socket, conn->door, conn->ended, conn->spill};
+    struct letter letter = {conn->socket, conn->door, conn->spill};
     unsigned target = conn->target;
     if (conn->held > 0 || conn_queued(conn) > 0 || conn->in_flight > 0)
         return; /* somebody sent something to it meanwhile; it will be back */
@@ -140,7 +140,6 @@ static void adopt(struct shard *shard, struct turn *turn, const struct letter *l
         return;
     conn->spill = letter->spill;
     conn->offer = true;
-    conn->ended = letter->ended;
     list_want(&shard->ready, &conn->ready);
     conn_update_reading(conn, turn);
 }

@@ -264,5 +264,9 @@ int shard_turn(struct shard *shard, int64_t wait_max_ns)
     if (completions > 0)
         shard->worked_ns = end_ns;
     observe(turn.counters, HISTOGRAM_TURN_NS, end_ns - turn.now_ns);
-    return is_done(shard) ? 1 : 0;
+    if (!is_done(shard))
+        return 0;
+    completions =
+        ring_wait(shard->ring, shard->completion, COMPLETIONS_MAX, 0); /* the last closes */
+    return completions < 0 ? completions : 1;
 }

@@ -27,6 +27,11 @@ int shard_open_ring(struct shard *shard, char *why)
     int result = ring_open(&ring, &shard->options.ring, why);
     if (result < 0)
         return result;
+    struct ring_features features = ring_features(ring);
+    log_debug("shard",
+              "shard %u: ring with multishot receive %d, capped %d, messages %d, restricted %d",
+              shard->options.index, features.multishot_receive, features.receive_length_cap,
+              features.message_ring, features.restrictions);
     shard->ring = ring;
     shard->sleeper.doorbell = ring_doorbell(ring);
     listeners_start(shard);

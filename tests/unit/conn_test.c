@@ -77,6 +77,8 @@ static void messages_in_pieces(size_t piece, struct shard_options options)
         }
     }
     expect(fd, back + heard, length - heard);
+    EVENTUALLY(engine_counted(engine, COUNT_CONNECTION_BYTES) ==
+               0); /* nothing is left, nothing kept */
     close(fd);
     EVENTUALLY(shard_connections(engine->shard[0]) == 0);
     engine_stop(engine);
@@ -204,6 +206,10 @@ static void test_finish_lingers(void **state)
     say(fd, "q", 1);
     expect(fd, "bye", 3);
     expect_end(fd);
+    for (int i = 0; i < 3; i++) { /* until then no reset answers what it still sends */
+        say(fd, "more", 4);
+        usleep(10000);
+    }
     EVENTUALLY(shard_connections(engine->shard[0]) == 0);
     close(fd);
     free(bytes);
@@ -318,7 +324,9 @@ static void test_reset(void **state)
 static void test_slow_reader(void **state)
 {
     (void)state;
-    struct engine *engine = engine_start(1, engine_options(), false);
+    struct shard_options options = engine_options();
+    options.connection_memory = 1 << 30; /* it is its own limit that it meets */
+    struct engine *engine = engine_start(1, options, false);
     int slow = client(engine, DOOR_FLOOD), quick = client(engine, DOOR_ECHO);
     char many[1000] = "";
     say(slow, many, sizeof many); /* 64 MB are asked for */
@@ -350,11 +358,12 @@ static void test_throttle(void **state)
     assert_int_equal(engine->threw, 40); /* stopped means stopped: no wire was asked twice */
     expect_silence(fd[0]);
     engine->open = true;
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 40; i++)
         expect(fd[i], bytes, 10000);
-        close(fd[i]);
-    }
     EVENTUALLY(engine_counted(engine, COUNT_THROTTLED_CONNECTIONS) == 0);
+    EVENTUALLY(engine_counted(engine, COUNT_CONNECTION_BYTES) == 0);
+    for (int i = 0; i < 40; i++)
+        close(fd[i]);
     free(bytes);
     engine_stop(engine);
 }

@@ -10,6 +10,7 @@
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -48,6 +49,7 @@ struct engine {
     _Atomic uint64_t durable_max; /* events with a lower sequence may become durable */
     _Atomic bool open, drained, ended_by_wire;
     _Atomic uint64_t sunk, wires, threw;
+    int descriptors; /* open before it */
 };
 
 struct test_wire {
@@ -131,8 +133,10 @@ static inline ptrdiff_t input_last(struct wire *wire, struct turn *turn, const u
     }
     if (at[0] == 'u') {
         struct test_wire *old = test_wire(wire);
+        uint64_t wires = old->house->engine->wires;
         conn_change_wire(wire->conn, turn, wire_make(old->house, wire->conn, DOOR_LENGTH));
-        return old->door == DOOR_LAST ? 1 : -1; /* still there: not freed under us */
+        must(old->house->engine->wires == wires + 1); /* this one is not freed under us */
+        return 1;
     }
     if (at[0] == 'd')
         conn_deadline(wire->conn, turn, turn->now_ns + 3000000);
@@ -301,11 +305,23 @@ static inline void engine_add(struct engine *engine, unsigned index, struct shar
     must(shard_create(&engine->shard[index], &options, why) == 0);
 }
 
+static inline int descriptors(void)
+{
+    int count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    must(directory);
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count;
+}
+
 static inline struct engine *engine_make(unsigned shards, struct shard_options options, bool spread)
 {
     struct engine *engine = calloc(1, sizeof *engine);
     char why[256] = "", address[32];
     must(engine);
+    engine->descriptors = descriptors();
     engine->shards = shards;
     engine->open = engine->drained = true;
     engine->durable_max = UINT64_MAX;
@@ -347,6 +363,7 @@ static inline void engine_stop(struct engine *engine)
         free(engine->counters[i]);
     }
     assert_int_equal(engine->wires, 0);
+    assert_int_equal(descriptors(), engine->descriptors);
     free(engine);
 }
 
