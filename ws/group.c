@@ -43,21 +43,38 @@ static enum event_code parse(const struct group *group, const struct intake *int
     return LIKELY(code == EVENT_ACCEPTED) ? cart_unwrap(event, &intake->rules, refusal) : code;
 }
 
+static void offer(struct group *group, const struct intake *intake, struct group_entry *entry)
+{
+    const struct event *event = &group->event[group->events];
+    entry->offered = true;
+    entry->id = event->id;
+    entry->event = group->events;
+    group->stream[group->events++] = cart_stream(intake->streams, event);
+}
+
+bool group_offer(struct group *group, const struct intake *intake, enum group_kind kind,
+                 struct span whole, struct span text)
+{
+    struct event *event = &group->event[group->events];
+    struct refusal unused;
+    if (UNLIKELY(parse(group, intake, kind, text, event, &unused) != EVENT_ACCEPTED))
+        return false;
+    offer(group, intake, place(group, whole));
+    return true;
+}
+
 void group_add(struct group *group, const struct intake *intake, enum group_kind kind,
                struct span whole, struct span text)
 {
     struct group_entry *entry = place(group, whole);
     struct event *event = &group->event[group->events];
     enum event_code code = parse(group, intake, kind, text, event, &entry->own.refusal);
-    if (UNLIKELY(code != EVENT_ACCEPTED)) {
-        entry->own.code = code;
-        keep_id(entry, event);
+    if (LIKELY(code == EVENT_ACCEPTED)) {
+        offer(group, intake, entry);
         return;
     }
-    entry->offered = true;
-    entry->id = event->id;
-    entry->event = group->events;
-    group->stream[group->events++] = cart_stream(intake->streams, event);
+    entry->own.code = code;
+    keep_id(entry, event);
 }
 
 void group_refuse(struct group *group, struct span whole, struct span id,

@@ -43,6 +43,9 @@ static inline bool group_is_full(const struct group *group)
     return group->entries == INTAKE_MAX;
 }
 
+/* Adds the event only if it can be offered; else leaves no trace. */
+NODISCARD bool group_offer(struct group *group, const struct intake *intake, enum group_kind kind,
+                           struct span whole, struct span text);
 /* `text` lies within `whole`, which must stay until the group is cleared. */
 void group_add(struct group *group, const struct intake *intake, enum group_kind kind,
                struct span whole, struct span text);

@@ -243,6 +243,17 @@ static bool take_batch(struct ingest *ingest, struct turn *turn, const struct pa
 
 /* ── Messages ─────────────────────────────────────────────────────────────────────────────── */
 
+/* Nearly every message is one event in the usual form, and good: then it is read but once. */
+static bool take_usual(struct ingest *ingest, struct span text)
+{
+    struct ingest_door *door = ingest->door;
+    struct parcel parcel;
+    if (!parcel_guess(text, &parcel))
+        return false;
+    enum group_kind kind = parcel.type == PARCEL_CART_EVENT ? GROUP_CART : GROUP_ENVELOPE;
+    return group_offer(&door->group, door->options.intake, kind, text, parcel.data.text);
+}
+
 static void add_single(struct ingest *ingest, const struct parcel *parcel)
 {
     struct ingest_door *door = ingest->door;
@@ -266,6 +277,8 @@ static bool take_text(struct ingest *ingest, struct turn *turn, struct span text
         keep(ingest, turn, text);
         return false;
     }
+    if (LIKELY(take_usual(ingest, text)))
+        return true;
     if (UNLIKELY(parcel_read(text, &parcel, &id, &refusal) != EVENT_ACCEPTED)) {
         group_refuse(group, text, id, &refusal);
         return true;

@@ -124,6 +124,40 @@ static enum event_code judge_type(const struct json_value *type, enum parcel_typ
                   "type: a message is a cart_event, an event or a batch");
 }
 
+static bool take_name(struct wrapping *wrapping, const char *word)
+{
+    struct json_value name;
+    return peek(wrapping) == '"' && take_value(wrapping, &name) && says(&name, word) &&
+           take(wrapping, ':');
+}
+
+/* From here to the last brace; {NULL,0}: the message does not end in one. */
+static struct span rest_of(const struct wrapping *wrapping)
+{
+    struct span rest = span_from(wrapping->text, wrapping->at);
+    while (rest.length > 0 && is_space(rest.at[rest.length - 1]))
+        rest.length--;
+    if (rest.length == 0 || rest.at[rest.length - 1] != '}')
+        return (struct span){NULL, 0};
+    rest.length--;
+    return rest;
+}
+
+bool parcel_guess(struct span text, struct parcel *out)
+{
+    struct wrapping wrapping = {.text = text};
+    struct refusal unused;
+    if (!take(&wrapping, '{') || !take_name(&wrapping, "type") || peek(&wrapping) != '"' ||
+        !take_value(&wrapping, &wrapping.type) || !take(&wrapping, ',') ||
+        !take_name(&wrapping, "data"))
+        return false;
+    *out = (struct parcel){.text = text, .bare = true};
+    out->data.text = rest_of(&wrapping);
+    return out->data.text.at != NULL &&
+           judge_type(&wrapping.type, &out->type, &unused) == EVENT_ACCEPTED &&
+           out->type != PARCEL_BATCH;
+}
+
 static enum event_code judge_data(const struct parcel *parcel, struct refusal *refusal)
 {
     if (parcel->data.text.at == NULL)

@@ -22,4 +22,12 @@ struct parcel {
 NODISCARD enum event_code parcel_read(struct span text, struct parcel *out, struct span *id,
                                       struct refusal *refusal);
 
+/*
+ * A quick look for the usual form, {"type":"…","data":…} with one event and nothing else. True:
+ * *out is filled, but data.text is merely what stands between the colon and the last brace,
+ * unchecked. If, and only if, that is one JSON value, the message is a parcel with it; else
+ * parcel_read() says what it is.
+ */
+NODISCARD bool parcel_guess(struct span text, struct parcel *out);
+
 #endif

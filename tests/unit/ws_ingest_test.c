@@ -257,6 +257,8 @@ static void refusals(void **state)
     refused("{\"type\":\"event\",\"data\":{}} x", "INVALID_JSON", "");
     refused("{\"type\":\"event\",\"data\":{}", "INVALID_JSON", "");
     refused("{\"type\":\"event\",}", "INVALID_JSON", "");
+    refused("{\"type\":\"event\",\"data\":{\"type\":\"t\"} \n", "INVALID_JSON", "");
+    refused("{\"type\":\"event\",\"data\":{\"type\":\"t\"}}}", "INVALID_JSON", "");
     refused("{\"type\" \"event\"}", "INVALID_JSON", "");
     refused("{}", "MISSING_TYPE", "");
     refused("{\"data\":{\"id\":\"x\"}}", "MISSING_TYPE", "x");
