@@ -225,10 +225,10 @@ const char *handshake_reason(enum handshake_fault fault)
 
 static size_t put(char *out, size_t used, const char *text)
 {
-    size_t length = strlen(text);
-    must(used + length < HANDSHAKE_ANSWER_MAX);
-    memcpy(out + used, text, length);
-    return used + length;
+    struct span more = span_of_string(text);
+    must(used + more.length < HANDSHAKE_ANSWER_MAX);
+    memcpy(out + used, more.at, more.length);
+    return used + more.length;
 }
 
 static size_t put_bits(char *out, size_t used, const char *name, unsigned bits)

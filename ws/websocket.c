@@ -304,10 +304,12 @@ static ptrdiff_t step(struct websocket *ws, struct turn *turn, uint8_t *at, size
     return frame(ws, turn, at, length);
 }
 
-/* The run is over; a socket that stalls keeps one byte back. */
-static ptrdiff_t end_run(struct websocket *ws, struct turn *turn, size_t used)
+/* The run is over, however it ended; a socket that stalls keeps one byte back. */
+static ptrdiff_t end_run(struct websocket *ws, struct turn *turn, size_t used, size_t length)
 {
     websocket_let_go(ws, turn);
+    if (ws->state == WEBSOCKET_DONE)
+        return (ptrdiff_t)length;
     if (ws->state == WEBSOCKET_STALLED) {
         must(used > 0);
         ws->holds_back = true;
@@ -341,13 +343,11 @@ static ptrdiff_t websocket_input(struct wire *wire, struct turn *turn, uint8_t *
     }
     while (used < length && (ws->state == WEBSOCKET_OPEN || ws->state == WEBSOCKET_CLOSING)) {
         ptrdiff_t more = step(ws, turn, at + used, length - used);
-        if (more == STEP_OVER)
-            return (ptrdiff_t)length;
-        if (more == STEP_MORE)
+        if (more == STEP_MORE || more == STEP_OVER)
             break;
         used += (size_t)more;
     }
-    return ws->state == WEBSOCKET_DONE ? (ptrdiff_t)length : end_run(ws, turn, used);
+    return end_run(ws, turn, used, length);
 }
 
 /* ── Time ─────────────────────────────────────────────────────────────────────────────────── */

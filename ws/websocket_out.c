@@ -91,11 +91,11 @@ void websocket_say_close_code(struct websocket *ws, struct turn *turn, uint16_t 
                               const char *reason)
 {
     uint8_t payload[FRAME_CONTROL_MAX] = {(uint8_t)(code >> 8), (uint8_t)code};
-    size_t length = strlen(reason);
-    must(length <= CLOSE_REASON_MAX);
-    memcpy(payload + 2, reason, length);
+    struct span why = span_of_string(reason);
+    must(why.length <= CLOSE_REASON_MAX);
+    memcpy(payload + 2, why.at, why.length);
     ws->close_code = code;
-    websocket_say_close(ws, turn, span_of(payload, 2 + length));
+    websocket_say_close(ws, turn, span_of(payload, 2 + why.length));
 }
 
 void websocket_close(struct websocket *ws, struct turn *turn, uint16_t code, const char *reason)

@@ -562,6 +562,28 @@ static void token_expires(void **state)
     stop();
 }
 
+/* The peer takes nothing any more, in the midst of a run: what came before is judged, and the door
+ * is free for others. */
+static void aborted_in_a_run(void **state)
+{
+    (void)state;
+    struct buf in = {.max = 1 << 20};
+    client_text(&in, CART("one"));
+    client_frame(&in, FIN | FRAME_PING, "?", 1);
+    client_text(&in, CART("never"));
+    start(ACK_SPOOLED, 100);
+    conn.sent.max = 1;
+    fake_receive(&conn, &turn, in.at, in.length);
+    assert_true(conn.aborted);
+    assert_string_equal(fake.log, "item_added/one/cart_events ");
+    stop();
+    start(ACK_SPOOLED, 100);
+    say(CART("two"));
+    assert_string_equal(fake.log, "item_added/two/cart_events ");
+    stop();
+    buf_fini(&in);
+}
+
 static void answers_before_close(void **state)
 {
     (void)state;
@@ -601,6 +623,7 @@ int main(void)
         cmocka_unit_test(gone_while_full),
         cmocka_unit_test(cut_anywhere),
         cmocka_unit_test(token_expires),
+        cmocka_unit_test(aborted_in_a_run),
         cmocka_unit_test(answers_before_close),
     };
     return cmocka_run_group_tests_name("ws_ingest", tests, open_door, close_door);

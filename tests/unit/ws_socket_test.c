@@ -417,8 +417,9 @@ static void close_waits_for_holds(void **state)
 static void close_unanswered(void **state)
 {
     (void)state;
-    const struct hold ack = {.level = ACK_SPOOLED, .reply = SPAN("\x81\x03"
-                                                                 "ack")};
+    const struct hold ack = {.level = ACK_SPOOLED,
+                             .reply = SPAN("\x81\x03"
+                                           "ack")};
     start(&plain);
     assert_true(conn_hold(&conn, &turn, &ack));
     websocket_close(&probe.ws, &turn, CLOSE_NORMAL, "");
