@@ -26,8 +26,9 @@
 /* A batch under way. */
 struct batch {
     struct receipt receipt;
-    struct json_walk walk; /* over what is left */
-    struct buf memory;     /* where that lies, once the message is gone */
+    struct span array;     /* what is left, and perhaps some of what is done */
+    struct json_walk walk; /* over it */
+    struct buf memory;     /* where it lies, once the message is gone */
     uint64_t index;        /* of the next item */
 };
 
@@ -176,34 +177,37 @@ static void fill(struct ingest *ingest)
         group_add(&door->group, door->options.intake, GROUP_ENVELOPE, item.text, item.text);
 }
 
-/* What is left outlives the message that it came in. */
-static bool keep_rest(struct batch *batch)
+/* The array begins anew with the item at `next`, in memory that outlives the message. False: none. */
+static bool keep_rest(struct batch *batch, const uint8_t *next)
 {
-    if (batch->memory.at != NULL)
-        return true;
-    struct span rest = batch->walk.rest;
-    batch->memory.max = rest.length + 1;
-    if (!buf_put(&batch->memory, rest.at, rest.length))
-        return false;
-    batch->walk.rest = buf_span(&batch->memory);
+    const uint8_t *end = batch->array.at + batch->array.length;
+    struct buf *memory = &batch->memory;
+    size_t length = (size_t)(end - next);
+    if (memory->at != NULL) {
+        /* What stood before the item has been judged; there is at least the bracket. */
+        memory->at[next - memory->at - 1] = '[';
+        batch->array = span_of(next - 1, length + 1);
+    } else {
+        memory->max = length + 1;
+        if (!buf_put(memory, "[", 1) || !buf_put(memory, next, length))
+            return false;
+        batch->array = buf_span(memory);
+    }
+    batch->walk = json_walk(batch->array);
     return true;
 }
 
-/* One group of items to the intake. False: it did not take them all. */
-static bool judge_items(struct ingest *ingest, struct turn *turn)
+/* One group of items to the intake. NULL: it took them all; else the first that it did not. */
+static const uint8_t *judge_items(struct ingest *ingest, struct turn *turn)
 {
     struct batch *batch = ingest->batch;
     struct group *group = &ingest->door->group;
-    const uint8_t *end = batch->walk.rest.at + batch->walk.rest.length;
     bool all = group_judge(group, ingest->door->options.intake, turn, &ingest->source);
     for (unsigned i = 0; i < group->judged; i++)
         receipt_add(&batch->receipt, batch->index++, group->entry[i].id, group_verdict(group, i));
-    if (!all) {
-        const uint8_t *next = group->entry[group->judged].whole.at;
-        batch->walk.rest = span_of(next, (size_t)(end - next));
-    }
+    const uint8_t *next = all ? NULL : group->entry[group->judged].whole.at;
     group_clear(group);
-    return all;
+    return next;
 }
 
 /* False: no room; the batch goes on from there later. */
@@ -213,12 +217,13 @@ static bool work_batch(struct ingest *ingest, struct turn *turn)
         fill(ingest);
         if (ingest->door->group.entries == 0)
             break;
-        if (!judge_items(ingest, turn)) {
-            if (!keep_rest(ingest->batch))
-                give_up(ingest, turn);
-            conn_throttle(ingest->ws.wire.conn, turn);
-            return false;
-        }
+        const uint8_t *next = judge_items(ingest, turn);
+        if (next == NULL)
+            continue;
+        conn_throttle(ingest->ws.wire.conn, turn);
+        if (!keep_rest(ingest->batch, next))
+            give_up(ingest, turn);
+        return false;
     }
     answer_batch(ingest, turn);
     end_batch(ingest);
@@ -237,7 +242,8 @@ static bool take_batch(struct ingest *ingest, struct turn *turn, const struct pa
         return true;
     }
     receipt_start(&ingest->batch->receipt, ingest->door->options.shard, ingest->level);
-    ingest->batch->walk = json_walk(parcel->data.text);
+    ingest->batch->array = parcel->data.text;
+    ingest->batch->walk = json_walk(ingest->batch->array);
     return work_batch(ingest, turn);
 }
 
