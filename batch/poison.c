@@ -3,12 +3,13 @@
  * Two ways to the bad row.
  *
  *   1. COPY's error context names the line. The next batch then ends with that row, buried: the
- * rows before it are stored, the row goes to the dead letters, all in one transaction.
+ *      rows before it are stored, the row goes to the dead letters, all in one transaction.
  *   2. Where there is no line (a deferred constraint, a trigger after the statement, a server that
- * speaks another language) batches are halved until a single row is refused.
+ *      speaks another language) batches are halved until a single row is refused.
  *
  * Bad rows come in swarms, and each attempt that fails has sent a batch for nothing. So after the
- * first one batches stay small, and double with each success until they are of full size again.
+ * first one batches stay small (where halving was needed, as small as can be), and double with each
+ * success until they are of full size again.
  */
 #include "batch/poison.h"
 

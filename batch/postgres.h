@@ -9,8 +9,8 @@
  * postgres_disconnect() may follow).
  *
  *   postgres_open → postgres_connect → postgres_query …
- *                                    → postgres_begin → (postgres_copy → postgres_put … →
- * postgres_copy_end)… → postgres_finish
+ *   postgres_begin → postgres_statement … → (postgres_copy → postgres_put … → postgres_copy_end) …
+ *                  → postgres_finish
  */
 #ifndef BATCH_POSTGRES_H
 #define BATCH_POSTGRES_H

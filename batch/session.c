@@ -2,17 +2,12 @@
 /*
  * A session with Postgres.
  *
- *   connect ─► tables ─► checkpoints ─► ┌ gather ─► store ─► tell the shards ┐ ─► trouble ─►
- * outcome ▲          └──────────────── ▲ ────────────────┘        │
- *                            └─────────────────────────────────────── AGAIN ─────────┘
+ *   connect ─► tables ─► checkpoints ─► ┌ gather ─► store ─► tell the shards ┐
+ *                             ▲         └──────── ▲ ──────────────┘ trouble ─┴─► outcome
+ *                             └────────────────── AGAIN ◄───────────────┘
  *
  * After any trouble, whatever it was, the checkpoints are read again with their rows locked before
  * another row is sent: Postgres alone knows what it has committed.
- *
- * While one batch is on its way the next is gathered, in the pauses that the socket leaves:
- * look_busy(). The shards' wake-ups are not asked for then, the mail is looked into every few
- * milliseconds: a shard under load never pays for ringing. Only when there is nothing to do the
- * writer lies down.
  */
 #include "batch/schema.h"
 #include "batch/writer_state.h"
@@ -21,133 +16,7 @@
 
 #include <stdio.h>
 
-enum {
-    GLANCE_MS = 5,
-    NAP_MS = 1000,
-    MS = 1000 * 1000,
-    STALL_NS = 1000 * MS, /* Postgres has been silent for so long: what is lent goes back */
-    STEPS_BUSY = 4,       /* blocks gathered between two looks at the socket */
-};
-
-/* ── Gathering ── */
-
-static struct fill_rules rules_for(struct writer *writer, unsigned source, uint64_t now_ns)
-{
-    struct fill_rules rules = {.targets = &writer->targets,
-                               .now_ns = now_ns,
-                               .rows_limit = writer->poison.rows_limit,
-                               .until = UINT64_MAX};
-    if (writer->poison.known) {
-        rules.until = writer->poison.source == source ? writer->poison.sequence + 1 : 0;
-        rules.rows_limit = 0;
-        rules.bury_last = true;
-    }
-    return rules;
-}
-
-/* The batch that buries a row holds the rows before it and it, of one source. */
-static bool complete(const struct writer *writer)
-{
-    const struct batch *batch = writer->gathering;
-    return writer->full || batch->dead.there || batch->rows >= batch->rows_max ||
-           batch->bytes >= batch->bytes_max;
-}
-
-/* One step for each source that has something. True: there may be more. */
-static bool gather_round(struct writer *writer, uint64_t now_ns)
-{
-    bool more = false;
-    for (unsigned i = 0; i < writer->options.sources && !complete(writer); i++) {
-        unsigned index = writer->turn++ % writer->options.sources;
-        if (writer->poison.known && writer->poison.source != index)
-            continue;
-        struct fill_rules rules = rules_for(writer, index, now_ns);
-        enum fill fill =
-            source_fill(&writer->source[index], writer->gathering, &rules, writer->why);
-        more = more || fill == FILL_SOME;
-        writer->full = writer->full || fill == FILL_FULL || fill == FILL_FAILED;
-        if (fill == FILL_FAILED && writer->why[0] == 0)
-            snprintf(writer->why, sizeof writer->why, "the spool can't be read");
-    }
-    return more && !complete(writer);
-}
-
-static bool gather(struct writer *writer, unsigned rounds)
-{
-    uint64_t now_ns = clock_mono_ns();
-    bool more = true;
-    while (more && rounds-- > 0)
-        more = gather_round(writer, now_ns);
-    return more;
-}
-
-static void give(void *context, uint16_t source, struct block *block)
-{
-    source_give(&((struct writer *)context)->source[source], block);
-}
-
-/* Postgres says nothing: the shards need their memory more than we. Copies are ours to keep. */
-static void own_everything(struct writer *writer)
-{
-    batch_own(&writer->batch[0], give, writer);
-    batch_own(&writer->batch[1], give, writer);
-    writer_drop_mail(writer);
-}
-
-/* ── Looking around while Postgres is waited for ── */
-
-static int look_busy(void *context, uint64_t waited_ns)
-{
-    struct writer *writer = context;
-    if (writer_out_of_time(writer, clock_mono_ns()))
-        return -1;
-    if (waited_ns > STALL_NS) {
-        own_everything(writer);
-        return GLANCE_MS;
-    }
-    return gather(writer, STEPS_BUSY) ? 0 : GLANCE_MS;
-}
-
-/* Before the checkpoints are known there is nothing that blocks could be used for. */
-static int look_away(void *context, uint64_t waited_ns)
-{
-    (void)waited_ns;
-    struct writer *writer = context;
-    if (writer_out_of_time(writer, clock_mono_ns()))
-        return -1;
-    writer_drop_mail(writer);
-    return GLANCE_MS;
-}
-
-static int nap_ms(const struct writer *writer, uint64_t now_ns)
-{
-    int64_t least = (int64_t)NAP_MS * MS;
-    for (unsigned i = 0; i < writer->options.sources; i++) {
-        int64_t wait = source_wait_ns(&writer->source[i], now_ns);
-        least = wait >= 0 && wait < least ? wait : least;
-    }
-    return (int)((least + MS - 1) / MS);
-}
-
-/* The batch has begun: sleep until it has to go. It has not: lie down, and then look once more. */
-static int look_idle(void *context, uint64_t waited_ns)
-{
-    (void)waited_ns;
-    struct writer *writer = context;
-    uint64_t now = clock_mono_ns();
-    if (writer_out_of_time(writer, now))
-        return -1;
-    if (writer->gathering->rows > 0) {
-        uint64_t due = writer->gathering->begun_ns + (uint64_t)writer->options.linger_ms * MS;
-        int left = due > now ? (int)((due - now + MS - 1) / MS) : 0;
-        return left < GLANCE_MS ? left : GLANCE_MS;
-    }
-    sleeper_lie_down(writer->options.sleeper);
-    if (gather(writer, STEPS_BUSY) || writer->gathering->rows > 0 || complete(writer) ||
-        writer_stopping(writer))
-        return 0;
-    return nap_ms(writer, now);
-}
+enum { MS = 1000 * 1000, ROUNDS = 4 /* between two looks at the clock */ };
 
 static struct patience patience(struct writer *writer, int (*look)(void *, uint64_t))
 {
@@ -307,7 +176,7 @@ static bool ready(const struct writer *writer, bool was_busy)
     const struct batch *batch = writer->gathering;
     if (batch->rows == 0)
         return skipped(writer);
-    return complete(writer) || writer->poison.rows_limit > 0 || writer_stopping(writer) ||
+    return gather_complete(writer) || writer->poison.rows_limit > 0 || writer_stopping(writer) ||
            (was_busy && batch->rows >= enough(writer)) ||
            clock_mono_ns() >= batch->begun_ns + (uint64_t)writer->options.linger_ms * MS;
 }
@@ -317,7 +186,7 @@ static enum outcome gather_batch(struct writer *writer, bool was_busy)
 {
     struct patience idle = patience(writer, look_idle);
     for (;; was_busy = false) {
-        while (gather(writer, STEPS_BUSY) && !writer_out_of_time(writer, clock_mono_ns()))
+        while (gather(writer, ROUNDS) && !writer_out_of_time(writer, clock_mono_ns()))
             ;
         if (writer->why[0] != 0)
             return OUTCOME_HELD;
@@ -340,7 +209,7 @@ static void return_loans(void *context)
     struct writer *writer = context;
     struct batch *sent =
         writer->gathering == &writer->batch[0] ? &writer->batch[1] : &writer->batch[0];
-    batch_return(sent, give, writer);
+    batch_return(sent, gather_give, writer);
     for (unsigned i = 0; i < writer->options.sources; i++)
         source_wake(&writer->source[i]);
 }
@@ -366,6 +235,7 @@ static void observe_batch(struct writer *writer, const struct batch *batch, uint
 static void committed(struct writer *writer, struct batch *batch, const struct checkpoint *dead_at,
                       uint64_t begun_ns)
 {
+    must(!batch->dead.there || dead_at != NULL);
     if (batch->dead.there)
         log_warn("writer",
                  "Postgres refused event %llu of shard %u for good: %s (SQLSTATE %s); it stands in "

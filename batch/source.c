@@ -4,12 +4,13 @@
  * and after a restart or an absence of Postgres nothing of the past is mailed at all. The spool has
  * everything. So:
  *
- *   the mailed block begins at `next`    it is used
- *   it lies below `next`                 it has come another way; given back
- *   it lies beyond `next`                parked, while the gap is read from the disk; if the gap is
- * wide, given back, and so is all mail until the disk has been caught up with no mail, but more is
- * durable         after a grace (a block is posted a moment after it has become durable) the disk
- * is read
+ *   the mailed block …
+ *     begins at `next`     is used
+ *     lies below `next`    has come another way: given back
+ *     lies beyond `next`   is parked while the gap is read from the disk; if the gap is wide it is
+ *                          given back, and so is all mail until the disk has been caught up with
+ *   no mail, but more      after a grace (a block is posted a moment after it has become durable)
+ *   is durable             the disk is read
  *
  * A checkpoint may stand in the middle of a block, since another run's batches may have ended
  * there.
@@ -213,8 +214,8 @@ static bool holds(const struct block_view *view, uint64_t sequence)
     return view->first_sequence <= sequence && sequence < view->first_sequence + view->rows;
 }
 
-/* What stands at `next`. 1: a block; 2: accepted damage, view->first_sequence says where it goes on; or
- * a failure that `why` explains. */
+/* What stands at `next`. 1: a block; 2: accepted damage, view->first_sequence says where it goes
+ * on; or a failure that `why` explains. */
 static int read_block(struct source *source, struct block_view *view,
                       const struct spool_stream **streams, unsigned *kinds, char *why)
 {

@@ -54,7 +54,7 @@ void source_fini(struct source *source);
 
 uint64_t source_durable(const struct source *source);
 
-/* One step: a block, or part of one, into the batch. why: 256 bytes. */
+/* One step: a block, or part of one, into the batch. why: 512 bytes. */
 NODISCARD enum fill source_fill(struct source *source, struct batch *batch,
                                 const struct fill_rules *rules, char *why);
 /* After FILL_NOTHING: in how many ns there will be something although nobody rings; -1: never. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The writer's life and moods. What it does with Postgres is in batch/session.c, what it sends in
- * batch/batch.c and batch/store.c, where rows come from in batch/source.c, what a refusal means in
- * batch/poison.c.
+ * The writer's life and moods. What it does with Postgres is in batch/session.c, how a batch fills
+ * in batch/gather.c, what it sends in batch/batch.c and batch/store.c, where rows come from in
+ * batch/source.c, what a refusal means in batch/poison.c.
  *
  *            ┌──────────────── session ─────────────────┐
  *   start ─► │ connect, tables, checkpoints, batches …  │ ─► trouble ─► pause ─► again
@@ -56,15 +56,10 @@ void writer_drop_mail(struct writer *writer)
     }
 }
 
-static void give(void *context, uint16_t source, struct block *block)
-{
-    source_give(&((struct writer *)context)->source[source], block);
-}
-
 void writer_let_go(struct writer *writer)
 {
     for (unsigned i = 0; i < COUNT_OF(writer->batch); i++) {
-        batch_return(&writer->batch[i], give, writer);
+        batch_return(&writer->batch[i], gather_give, writer);
         batch_reset(&writer->batch[i]);
     }
     writer->full = false;

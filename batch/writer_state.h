@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The writer from inside: what batch/writer.c (its life and moods), batch/session.c (one session with
- * Postgres) share.
+ * The writer from inside: what batch/writer.c (its life and moods), batch/session.c (one session
+ * with Postgres) and batch/gather.c (how a batch fills) share.
  */
 #ifndef BATCH_WRITER_STATE_H
 #define BATCH_WRITER_STATE_H
@@ -51,6 +51,18 @@ struct writer {
     enum postgres_state state;
     char reason[256];
 };
+
+/* Fills `gathering`, a step of each source a round, at most `rounds` times. True: there may be
+ * more. A spool that can't be read is reported in `why`; the batch then counts as complete. */
+bool gather(struct writer *writer, unsigned rounds);
+/* `gathering` takes no more rows. */
+bool gather_complete(const struct writer *writer);
+/* A batch_give: to the source that it came from. */
+void gather_give(void *context, uint16_t source, struct block *block);
+/* What a struct patience of the writer's looks with; its context is the writer. */
+int look_busy(void *context, uint64_t waited_ns);
+int look_away(void *context, uint64_t waited_ns);
+int look_idle(void *context, uint64_t waited_ns);
 
 /* One session: connects if need be, then batch after batch, until trouble or stop. */
 enum outcome writer_session(struct writer *writer);
