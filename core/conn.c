@@ -27,9 +27,9 @@ struct ring_id conn_ring_id(const struct conn *conn)
     return (struct ring_id){conn->slot, conn->generation, OWNER_CONN};
 }
 
-static void set_timer(struct conn *conn, struct turn *turn, uint64_t in_ns)
+static void set_timer(struct conn *conn, struct turn *turn, uint64_t in_ms)
 {
-    timer_start(conn->shard->timers, &conn->timer, turn->now_ns + in_ns);
+    timer_start(conn->shard->timers, &conn->timer, turn->now_ns + in_ms * NS_PER_MS);
 }
 
 static struct conn *make(struct shard *shard, int socket, unsigned door)
@@ -152,7 +152,7 @@ static void linger(struct conn *conn, struct turn *turn)
 {
     conn->state = CONN_LINGERING;
     socket_shutdown_sending(conn->socket);
-    set_timer(conn, turn, LINGER_NS);
+    set_timer(conn, turn, LINGER_MS);
     conn_update_reading(conn, turn);
 }
 
@@ -163,7 +163,7 @@ static void advance_finishing(struct conn *conn, struct turn *turn)
     else if (conn->held > 0)
         timer_stop(conn->shard->timers, &conn->timer);
     else if (conn_queued(conn) > 0 && !timer_running(&conn->timer))
-        set_timer(conn, turn, FLUSH_NS);
+        set_timer(conn, turn, FLUSH_MS);
     else if (conn_queued(conn) == 0 && conn->ended)
         conn_stop(conn, turn);
     else if (conn_queued(conn) == 0)

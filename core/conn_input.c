@@ -342,17 +342,21 @@ void conn_throttle(struct conn *conn, struct turn *turn)
     conn_update_reading(conn, turn);
 }
 
+static void unthrottle(struct conn *conn, struct turn *turn)
+{
+    must(list_linked(&conn->throttle));
+    list_remove(&conn->throttle);
+    conn->shard->throttled_count--;
+    conn->throttled = false;
+    if (keeps(conn))
+        go_on(conn, turn);
+}
+
 /* In the order in which they were stopped, a few a turn: who is stopped again stands at the end. */
 void throttled_resume(struct shard *shard, struct turn *turn)
 {
     const struct house *house = shard->options.house;
-    for (unsigned i = 0; i < REARMS_MAX && !list_empty(&shard->throttled); i++) {
-        if (!house->open(house->self))
-            return;
-        struct conn *conn = LIST_ENTRY(list_take(&shard->throttled), struct conn, throttle);
-        shard->throttled_count--;
-        conn->throttled = false;
-        if (keeps(conn))
-            go_on(conn, turn);
-    }
+    unsigned left = shard->throttled_count < REARMS_MAX ? shard->throttled_count : REARMS_MAX;
+    while (left-- > 0 && house->open(house->self))
+        unthrottle(LIST_ENTRY(shard->throttled.next, struct conn, throttle), turn);
 }

@@ -26,14 +26,15 @@ enum {
     LETTERS_MAX = 256, /* connections on their way from one shard to another */
 };
 
-#define MILLISECONDS(n) ((uint64_t)(n)*1000000u)
-#define FLUSH_NS                                                                                   \
-    MILLISECONDS(10000) /* a peer that takes nothing for so long after conn_finish()               \
-                         */
-#define LINGER_NS       MILLISECONDS(1000) /* for its end of stream after ours */
-#define ACCEPT_PAUSE_NS MILLISECONDS(100)  /* after accept() found no descriptors */
-#define DRAINED_NS      MILLISECONDS(5000) /* for output to leave once the house is drained */
-#define POLL_NS         MILLISECONDS(1)    /* for what nobody would wake us for */
+/* Bounds in time, ms. */
+enum {
+    FLUSH_MS = 10000,      /* a peer that takes nothing for so long after conn_finish() */
+    LINGER_MS = 1000,      /* for its end of stream after ours */
+    ACCEPT_PAUSE_MS = 100, /* after accept() found no descriptors */
+    DRAINED_MS = 5000,     /* for output to leave once the house is drained */
+    POLL_MS = 1,           /* for what nobody would wake us for */
+    NS_PER_MS = 1000000,
+};
 
 enum conn_state {
     CONN_OPEN,      /* the wire is offered what arrives */

@@ -48,7 +48,7 @@ static unsigned least_busy(struct shard *shard, unsigned door, uint32_t *fewest)
 
 unsigned shard_choose(struct shard *shard, unsigned door, bool spread)
 {
-    unsigned own = shard->options.index, target = own;
+    unsigned own = shard->options.index, target;
     uint32_t fewest;
     if (!spread) {
         atomic_fetch_add_explicit(door_count(shard, own, door), 1, memory_order_relaxed);

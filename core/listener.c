@@ -69,7 +69,7 @@ static void failed(struct shard *shard, struct turn *turn, struct listener *list
     count_one(turn, COUNT_ACCEPT_ERRORS);
     if (error == -ECONNABORTED)
         return;
-    listener->retry_ns = turn->now_ns + ACCEPT_PAUSE_NS;
+    listener->retry_ns = turn->now_ns + ACCEPT_PAUSE_MS * (uint64_t)NS_PER_MS;
     if (error == -EMFILE || error == -ENFILE)
         log_warn("shard",
                  "shard %u: no descriptors left; new connections wait (LimitNOFILE, fs.file-max)",
@@ -113,7 +113,7 @@ int64_t listeners_tick(struct shard *shard, struct turn *turn)
         if (listener->retry_ns <= turn->now_ns)
             arm(shard, listener);
         else
-            wait_ns = (int64_t)ACCEPT_PAUSE_NS / 4;
+            wait_ns = ACCEPT_PAUSE_MS * (int64_t)NS_PER_MS / 4;
     }
     return wait_ns;
 }

@@ -52,7 +52,7 @@ static int64_t sleep_ns(const struct shard *shard, uint64_t now_ns, int64_t wait
         return 0;
     int64_t wait_ns = sooner(wait_max_ns, timers_wait_ns(shard->timers, now_ns));
     wait_ns = sooner(wait_ns, shard->house_wait_ns);
-    return must_poll(shard) ? sooner(wait_ns, POLL_NS) : wait_ns;
+    return must_poll(shard) ? sooner(wait_ns, POLL_MS * (int64_t)NS_PER_MS) : wait_ns;
 }
 
 static bool mail_waits(const struct shard *shard)
@@ -195,7 +195,7 @@ static void drain_tick(struct shard *shard, struct turn *turn)
         return;
     if (shard->drained_ns == 0)
         shard->drained_ns = turn->now_ns;
-    if (turn->now_ns - shard->drained_ns < DRAINED_NS)
+    if (turn->now_ns - shard->drained_ns < DRAINED_MS * (uint64_t)NS_PER_MS)
         return;
     for (uint32_t cursor = 0; (conn = pool_next(shard->conns, &cursor));)
         conn_stop(conn, turn);

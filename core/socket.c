@@ -96,14 +96,18 @@ static void explain(int error, const char *address, char *why)
         snprintf(why, WHY, "%s: cannot listen: %s", address, strerror(-error));
 }
 
+union name {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
 static uint16_t port_of(int socket)
 {
-    struct sockaddr_storage name;
+    union name name = {.v6 = {0}};
     socklen_t length = sizeof name;
-    must(getsockname(socket, (struct sockaddr *)&name, &length) == 0);
-    if (name.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&name)->sin6_port);
-    return ntohs(((struct sockaddr_in *)&name)->sin_port);
+    must(getsockname(socket, &name.any, &length) == 0);
+    return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
 }
 
 int socket_listen(const char *address, uint16_t *bound, char *why)
@@ -145,14 +149,14 @@ static void print_v6(const struct sockaddr_in6 *name, char *peer)
 
 int socket_peer(int socket, char peer[SOCKET_PEER_MAX])
 {
-    struct sockaddr_storage name;
+    union name name = {.v6 = {0}};
     socklen_t length = sizeof name;
-    if (getpeername(socket, (struct sockaddr *)&name, &length) < 0)
+    if (getpeername(socket, &name.any, &length) < 0)
         return -errno;
-    if (name.ss_family == AF_INET)
-        print_v4((const struct sockaddr_in *)&name, peer);
-    else if (name.ss_family == AF_INET6)
-        print_v6((const struct sockaddr_in6 *)&name, peer);
+    if (name.any.sa_family == AF_INET)
+        print_v4(&name.v4, peer);
+    else if (name.any.sa_family == AF_INET6)
+        print_v6(&name.v6, peer);
     else
         return -ENOTSOCK;
     return 0;
