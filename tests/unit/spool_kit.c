@@ -31,6 +31,7 @@ struct kit {
     struct ring ring;
     uint64_t now_ns;
     uint64_t stored;
+    bool snapshots;
     char why[512];
     /* what recovery told */
     uint8_t told[KIT_ROWS_MAX];
@@ -116,12 +117,26 @@ static int kit_try_open(struct kit *kit)
     return spool_open(&kit->spool, &kit->options, &kit->recovery, kit->why);
 }
 
+/* The one producer that kit_append() marks, for a new segment's head. */
+static bool kit_each_mark(void *context, size_t *cursor, struct span *name, uint64_t *mark)
+{
+    const struct kit *kit = context;
+    if (*cursor > 0 || spool_next(kit->spool) == 0)
+        return false;
+    *cursor = 1;
+    *name = SPAN("producer");
+    *mark = spool_next(kit->spool);
+    return true;
+}
+
 static void kit_open(struct kit *kit)
 {
     int result = kit_try_open(kit);
     if (result != 0)
         print_error("%s\n", kit->why);
     assert_int_equal(result, 0);
+    if (kit->snapshots)
+        spool_set_marks(kit->spool, kit, kit_each_mark);
 }
 
 /* ── Rows ───────────────────────────────────────────────────────────────────────────────────── */
