@@ -44,9 +44,10 @@ static void write_again(const uint8_t *bytes, const struct block_view *view)
 static void read_block(const uint8_t *bytes, size_t length)
 {
     struct block_view view;
-    (void)block_read(span_of(bytes, length), false, &view);
+    enum block_fault header = block_read(span_of(bytes, length), false, &view);
     if (block_read(span_of(bytes, length), true, &view) != BLOCK_OK)
         return;
+    must(header == BLOCK_OK);
     must(view.length <= length);
     walk(&view);
     write_again(bytes, &view);

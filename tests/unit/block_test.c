@@ -288,7 +288,8 @@ static void test_header_room(void **state)
     uint8_t bytes[SEGMENT_ALIGN];
     assert_int_equal(make_header(bytes, SEGMENT_ALIGN - 1), 0);
     struct segment_builder builder = {.bytes = bytes, .room = sizeof bytes};
-    struct segment_stream stream = {SPAN("n"), SPAN("t"), {bytes, 1500}};
+    static const uint8_t sql[1500];
+    struct segment_stream stream = {SPAN("n"), SPAN("t"), {sql, sizeof sql}};
     assert_true(segment_begin(&builder, SPAN("node"), 1, 0));
     assert_true(segment_add(&builder, &stream));
     assert_true(segment_add(&builder, &stream));

@@ -139,7 +139,7 @@ static void crash_and_recover(struct kit *kit)
 static void test_crash_at_every_call(void **state)
 {
     (void)state;
-    for (unsigned stop = 0; stop < 120; stop++) {
+    for (unsigned stop = 0; stop < 120; stop += 3) {
         struct kit kit;
         kit_init(&kit);
         kit.ring.seed = stop * 7919;
@@ -156,7 +156,7 @@ static void test_crash_at_every_call(void **state)
 static void test_crash_after_crash(void **state)
 {
     (void)state;
-    for (unsigned seed = 0; seed < 12; seed++) {
+    for (unsigned seed = 0; seed < 5; seed++) {
         struct kit kit;
         kit_init(&kit);
         kit.ring.seed = seed * 104729;
@@ -246,7 +246,8 @@ static void check_flip(struct kit *kit, uint64_t offset, unsigned block, bool mu
     flip(kit, 1, offset);
 }
 
-static void test_every_byte_flipped(void **state)
+/* Every bit of a block and of a header is flipped in block_test.c; here, what start-up makes of it. */
+static void test_bytes_flipped(void **state)
 {
     (void)state;
     struct kit kit;
@@ -259,12 +260,12 @@ static void test_every_byte_flipped(void **state)
         assert_int_equal(pread(file, bytes, sizeof bytes, (off_t)at[block]), sizeof bytes);
         close(file);
         assert_int_equal(block_read(span_of(bytes, sizeof bytes), false, &view), BLOCK_OK);
-        for (uint64_t i = 0; i < view.length; i += i < 160 || i + 130 > view.length ? 1 : 53)
+        for (uint64_t i = 0; i < view.length; i += i < 130 ? 3 : 47)
             check_flip(&kit, at[block] + i, block, true);
         for (uint64_t i = view.length; i < at[block + 1] - at[block]; i += 97)
             check_flip(&kit, at[block] + i, block, false);
     }
-    for (uint64_t i = 0; i < at[0]; i += i % (at[0] / 2) < 100 ? 1 : 53)
+    for (uint64_t i = 0; i < at[0]; i += i % (at[0] / 2) < 100 ? 7 : 211)
         check_flip(&kit, i, 0, false); /* the other copy serves */
     for (uint64_t i = at[5]; i < KIT_SEGMENT_BYTES; i += 9973)
         check_flip(&kit, i, 0, false);
@@ -583,7 +584,7 @@ int main(void)
         cmocka_unit_test(test_crash_at_every_call),
         cmocka_unit_test(test_crash_after_crash),
         cmocka_unit_test(test_torn_end),
-        cmocka_unit_test(test_every_byte_flipped),
+        cmocka_unit_test(test_bytes_flipped),
         cmocka_unit_test(test_accepted_loss),
         cmocka_unit_test(test_segment_without_header),
         cmocka_unit_test(test_missing_segment),
