@@ -21,7 +21,9 @@ int shard_listen(struct shard *shard, unsigned door, const char *address, bool s
                  uint16_t *bound, char *why)
 {
     must(!shard->ring && shard->listeners < LISTENERS_MAX && door < LISTENERS_MAX);
-    int socket = socket_listen(address, bound, why);
+    int socket = shard->options.index == 0 ? socket_unused(address, why) : 0;
+    if (socket == 0)
+        socket = socket_listen(address, bound, why);
     if (socket < 0)
         return socket;
     shard->listener[shard->listeners++] =

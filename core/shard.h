@@ -84,7 +84,8 @@ struct shard_options {
 NODISCARD int shard_create(struct shard **out, const struct shard_options *options, char *why);
 /* Opens a TCP listener with SO_REUSEPORT for this shard; door < LISTENERS_MAX; address
  * "127.0.0.1:7070" or "[::]:7070". With `bound` non-NULL it gets the port (for port 0). Spread: a
- * connection may be handed to a less busy shard at once. */
+ * connection may be handed to a less busy shard at once. Shard 0 comes first on each address: it
+ * makes sure that nobody else listens there. */
 NODISCARD int shard_listen(struct shard *shard, unsigned door, const char *address, bool spread,
                            uint16_t *bound, char *why);
 /* Shards that may hand connections to one another know each other: call for every ordered pair. */

@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -58,26 +59,39 @@ static int set(int socket, int level, int option, int value)
     return setsockopt(socket, level, option, &value, sizeof value) < 0 ? -errno : 0;
 }
 
-static int open_listener(const struct addrinfo *at)
+static int open_bound(const struct addrinfo *at, bool shared)
 {
     int listener = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC, at->ai_protocol);
     if (listener < 0)
         return -errno;
     int result = set(listener, SOL_SOCKET, SO_REUSEADDR, 1);
     if (result == 0)
-        result = set(listener, SOL_SOCKET, SO_REUSEPORT, 1);
+        result = set(listener, SOL_SOCKET, SO_REUSEPORT, shared);
     if (result == 0)
         result = set(listener, IPPROTO_TCP, TCP_NODELAY, 1); /* what it accepts inherits it */
     if (result == 0 && at->ai_family == AF_INET6)
         result = set(listener, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     if (result == 0 && bind(listener, at->ai_addr, at->ai_addrlen) < 0)
         result = -errno;
-    if (result == 0 && listen(listener, BACKLOG) < 0)
-        result = -errno;
     if (result == 0)
         return listener;
     close(listener);
     return result;
+}
+
+static int open_listener(const struct addrinfo *at)
+{
+    int listener = open_bound(at, true);
+    if (listener < 0 || listen(listener, BACKLOG) == 0)
+        return listener;
+    int result = -errno;
+    close(listener);
+    return result;
+}
+
+static int open_unshared(const struct addrinfo *at)
+{
+    return open_bound(at, false);
 }
 
 static void explain(int error, const char *address, char *why)
@@ -110,21 +124,37 @@ static uint16_t port_of(int socket)
     return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
 }
 
-int socket_listen(const char *address, uint16_t *bound, char *why)
+/* The first of the address's meanings that works. */
+static int open_first(const char *address, int (*open)(const struct addrinfo *at), char *why)
 {
     struct addrinfo *found;
     int result = resolve(address, &found, why);
     if (result < 0)
         return result;
     for (struct addrinfo *at = found; at; at = at->ai_next)
-        if ((result = open_listener(at)) >= 0)
+        if ((result = open(at)) >= 0)
             break;
     freeaddrinfo(found);
     if (result < 0)
         explain(result, address, why);
-    else if (bound)
-        *bound = port_of(result);
     return result;
+}
+
+int socket_listen(const char *address, uint16_t *bound, char *why)
+{
+    int listener = open_first(address, open_listener, why);
+    if (listener >= 0 && bound)
+        *bound = port_of(listener);
+    return listener;
+}
+
+int socket_unused(const char *address, char *why)
+{
+    int bound = open_first(address, open_unshared, why);
+    if (bound < 0)
+        return bound;
+    close(bound);
+    return 0;
 }
 
 static void print_v4(const struct sockaddr_in *name, char *peer)

@@ -385,6 +385,9 @@ static void test_addresses(void **state)
     assert_int_equal(shard_listen(shard, 2, taken, false, NULL, why), -EADDRINUSE);
     assert_non_null(strstr(why, "another program"));
     close(other);
+    /* another server that shares its port, as this one does */
+    snprintf(taken, sizeof taken, "127.0.0.1:%u", engine->port[DOOR_ECHO]);
+    assert_int_equal(shard_listen(shard, 2, taken, false, NULL, why), -EADDRINUSE);
     shard_destroy(shard);
     engine_stop(engine);
 }
