@@ -106,6 +106,7 @@ struct postgres_rig {
     char directory[64];
     char conninfo[256];
     PGconn *sql; /* the test's own, never the writer's */
+    FILE *undertaker;
 };
 
 static struct postgres_rig rig_postgres;
@@ -135,6 +136,17 @@ RIG void rig_server_start(void)
     PQclear(PQexec(rig_postgres.sql, "set client_min_messages = warning"));
 }
 
+/* Removes the server when the pipe from us is closed: at the end, or because we crashed. */
+RIG void rig_undertaker(void)
+{
+    char command[256];
+    snprintf(command, sizeof command,
+             "exec setsid sh -c 'cat >/dev/null; exec sh tests/tools/postgres.sh remove %s'",
+             rig_postgres.directory);
+    rig_postgres.undertaker = popen(command, "we");
+    assert_non_null(rig_postgres.undertaker);
+}
+
 RIG int rig_group_setup(void **state)
 {
     (void)state;
@@ -144,6 +156,7 @@ RIG int rig_group_setup(void **state)
         pthread_mutex_init(&rig_disk[i].lock, NULL);
     snprintf(rig_postgres.directory, sizeof rig_postgres.directory, "/tmp/ringmain-writer-XXXXXX");
     assert_non_null(mkdtemp(rig_postgres.directory));
+    rig_undertaker();
     rig_server_start();
     return 0;
 }
@@ -152,8 +165,7 @@ RIG int rig_group_teardown(void **state)
 {
     (void)state;
     PQfinish(rig_postgres.sql);
-    rig_shell("remove", "", NULL, 0);
-    return 0;
+    return pclose(rig_postgres.undertaker);
 }
 
 /* One value as text, in a buffer that the next call takes; fails the test on an error. */
