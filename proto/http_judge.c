@@ -171,17 +171,16 @@ static bool verify(const struct http_house *house, struct turn *turn, struct htt
                    struct span token, struct principal **principal)
 {
     char why[WHY_BYTES] = "";
-    if (*principal == NULL)
-        *principal = malloc(sizeof **principal);
-    if (*principal == NULL) {
-        http_refuse(request, turn, 503, no_headers, "OVERLOADED", "no memory");
-        return false;
-    }
+    struct principal found;
     int error = house->admission->verify(house->admission->self, turn, token,
-                                         conn_peer(request->conn), *principal, why);
+                                         conn_peer(request->conn), &found, why);
     if (error == 0) {
+        free(*principal); /* of the request before */
+        *principal = principal_copy(&found);
         request->principal = *principal;
-        return true;
+        if (*principal == NULL)
+            http_refuse(request, turn, 503, no_headers, "OVERLOADED", "no memory");
+        return *principal != NULL;
     }
     if (error != -EAGAIN)
         return refuse_client(request, turn, why);

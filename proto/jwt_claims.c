@@ -272,12 +272,13 @@ static bool add_name(void *context, struct span text)
 }
 
 static enum jwt_reason judge_list(struct judge *judge, enum claim claim,
-                                  char out[PRINCIPAL_LIST_MAX])
+                                  char out[PRINCIPAL_LIST_MAX], size_t *used)
 {
     struct list list = {out, out + PRINCIPAL_LIST_MAX};
     if (!each_text(&judge->claim[claim], true, &list, add_name))
         return wrong_claim(judge, claim, "an array of names of 1 to 128 bytes, 2047 in all");
     *list.at = '\0';
+    *used = (size_t)(list.at - out) + 1;
     return JWT_VALID;
 }
 
@@ -286,6 +287,7 @@ enum jwt_reason jwt_claims_judge(const struct jwt_keys *keys, struct span text, 
 {
     struct judge judge = {.keys = keys, .why = why};
     struct principal found = {0};
+    size_t projects = 0, rooms;
     collect(&judge, text);
     enum jwt_reason reason = judge_times(&judge, now_s, &found.expires_s);
     if (reason == JWT_VALID)
@@ -295,9 +297,10 @@ enum jwt_reason jwt_claims_judge(const struct jwt_keys *keys, struct span text, 
     if (reason == JWT_VALID)
         reason = judge_scopes(&judge, &found.scopes);
     if (reason == JWT_VALID)
-        reason = judge_list(&judge, CLAIM_PROJECTS, found.projects);
+        reason = judge_list(&judge, CLAIM_PROJECTS, found.lists, &projects);
     if (reason == JWT_VALID)
-        reason = judge_list(&judge, CLAIM_ROOMS, found.rooms);
+        reason = judge_list(&judge, CLAIM_ROOMS, found.lists + projects, &rooms);
+    found.rooms_at = (uint16_t)projects;
     if (reason == JWT_VALID)
         *out = found;
     return reason;

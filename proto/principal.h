@@ -27,9 +27,24 @@ struct principal {
     char email[PRINCIPAL_TEXT_MAX + 1];
     unsigned scopes;   /* bits of enum scope, from scope, scopes, permissions and roles */
     int64_t expires_s; /* exp; 0: none */
-    char projects[PRINCIPAL_LIST_MAX]; /* claims `projects` and `rooms`: "a\0b\0\0", an empty … */
-    char rooms[PRINCIPAL_LIST_MAX];    /* … name ends the list */
+    uint16_t rooms_at; /* where the second of the lists begins */
+    /* Claims `projects` and `rooms`, each "a\0b\0\0": an empty name ends the list. Last, since a copy ends with them. */
+    char lists[2 * PRINCIPAL_LIST_MAX];
 };
+
+static inline const char *principal_projects(const struct principal *principal)
+{
+    return principal->lists;
+}
+
+static inline const char *principal_rooms(const struct principal *principal)
+{
+    return principal->lists + principal->rooms_at;
+}
+
+/* A copy to keep with a connection, to free(): only as long as the lists are, so never to be assigned by value. NULL: no
+ * memory. */
+NODISCARD struct principal *principal_copy(const struct principal *principal);
 
 /* Is `name` in such a list? */
 static inline bool principal_lists(const char *list, struct span name)

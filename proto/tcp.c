@@ -454,13 +454,15 @@ static ptrdiff_t admit(struct tcp *tcp, struct turn *turn, struct span token)
     char why[128] = "a token is required";
     if (token.at == NULL)
         return admission->required ? say_error(tcp, turn, EVENT_UNAUTHORIZED, why) : 0;
-    if ((tcp->principal = malloc(sizeof *tcp->principal)) == NULL)
-        return say_error(tcp, turn, EVENT_OVERLOADED, "no memory");
+    struct principal found;
     int verified = admission->verify(admission->self, turn, token, conn_peer(tcp->wire.conn),
-                                     tcp->principal, why);
+                                     &found, why);
     if (verified == -EAGAIN)
         return say_error(tcp, turn, EVENT_RATE_LIMITED, why);
-    return verified == 0 ? 0 : say_error(tcp, turn, EVENT_UNAUTHORIZED, why);
+    if (verified != 0)
+        return say_error(tcp, turn, EVENT_UNAUTHORIZED, why);
+    tcp->principal = principal_copy(&found);
+    return tcp->principal != NULL ? 0 : say_error(tcp, turn, EVENT_OVERLOADED, "no memory");
 }
 
 static ptrdiff_t say_welcome(struct tcp *tcp, struct turn *turn, const struct hello *hello,

@@ -409,12 +409,11 @@ static struct ingest *make(const struct principal *principal)
     struct ingest *ingest = calloc(1, sizeof *ingest);
     if (ingest == NULL || principal == NULL)
         return ingest;
-    ingest->principal = malloc(sizeof *principal);
+    ingest->principal = principal_copy(principal);
     if (ingest->principal == NULL) {
         free(ingest);
         return NULL;
     }
-    *ingest->principal = *principal;
     ingest->source.principal = ingest->principal;
     return ingest;
 }

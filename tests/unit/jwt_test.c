@@ -97,15 +97,22 @@ static void test_claims(void **state)
     assert_string_equal(principal.project_id, "p");
     assert_string_equal(principal.session_id, "s");
     assert_int_equal(principal.expires_s, 1700000100);
-    assert_memory_equal(principal.projects,
+    assert_memory_equal(principal_projects(&principal),
                         "a\0"
                         "5\0ü\0",
                         8);
-    assert_memory_equal(principal.rooms, "lobby\0", 7);
-    assert_true(principal_lists(principal.projects, SPAN("5")));
-    assert_false(principal_lists(principal.projects, SPAN("")));
-    assert_false(principal_lists(principal.projects, SPAN("lobby")));
+    assert_memory_equal(principal_rooms(&principal), "lobby\0", 7);
+    assert_true(principal_lists(principal_projects(&principal), SPAN("5")));
+    assert_false(principal_lists(principal_projects(&principal), SPAN("")));
+    assert_false(principal_lists(principal_projects(&principal), SPAN("lobby")));
     assert_int_equal(principal.scopes, 0);
+    struct principal *copy = principal_copy(&principal);
+    assert_non_null(copy);
+    assert_string_equal(copy->user_id, "u-1");
+    assert_true(principal_lists(principal_projects(copy), SPAN("a")));
+    assert_true(principal_lists(principal_rooms(copy), SPAN("lobby")));
+    assert_false(principal_lists(principal_rooms(copy), SPAN("a")));
+    free(copy);
 
     assert_int_equal(verify_claims(f, "{\"userId\":-12,\"sub\":null,\"email\":\"\"}"), JWT_VALID);
     assert_string_equal(principal.user_id, "-12");
