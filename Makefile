@@ -30,8 +30,8 @@ LIBRARY := $(OUT)/libringmain.a
 UNITS   := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/*_test.c))
 FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/*_fuzz.c))
 PERFS   := $(patsubst %.c,$(OUT)/%,$(wildcard perf/*.c))
-# The simulation replaces these three: see core/ring.h.
-SEAM    := core/ring.c core/file.c core/clock.c
+# The simulation replaces these four: see core/ring.h.
+SEAM    := core/ring.c core/file.c core/clock.c core/socket.c
 SIM_LIBRARY_OBJECTS := $(filter-out $(SEAM:%.c=$(OUT)/%.o),$(OBJECTS))
 SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sim/*.c))
 
@@ -93,7 +93,7 @@ $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(OUT)/llhttp/%.o: $(LLHTTP)/%.c
+$(OUT)/llhttp/%.o: $(LLHTTP)/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -w -O2 -DLLHTTP_STRICT_MODE=1 $(filter -fsanitize%,$(CFLAGS_$(BUILD))) -I/usr/share/include/llhttp -c -o $@ $<
 

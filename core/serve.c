@@ -21,7 +21,7 @@
 
 #define ECHO_NS 1000000000ull
 
-enum { WHY = 512, MAIL_LETTERS = 4096, DESCRIPTORS_RESERVED = 256, WRITERS_MAX = 16 };
+enum { WHY = 512, DESCRIPTORS_RESERVED = 256, WRITERS_MAX = 16 };
 
 /* Everything that belongs to one shard. */
 struct seat {
@@ -261,10 +261,22 @@ static int make_spools(struct server *server)
 
 /* ── writers ──────────────────────────────────────────────────────────────────────────────────── */
 
+static unsigned power_of_two(uint64_t least)
+{
+    unsigned power = 64;
+    while (power < least)
+        power *= 2;
+    return power;
+}
+
+/* Either way there is room for every block that there can be: full ones, and small ones of at least a
+ * header in a quarter as much memory. So a block always finds its way back. */
 static bool make_mail(struct seat *seat)
 {
-    seat->to_writer = mail_open(MAIL_LETTERS, sizeof(struct block *));
-    seat->from_writer = mail_open(MAIL_LETTERS, sizeof(struct block *));
+    uint64_t memory = (uint64_t)seat->server->config->spool_memory;
+    unsigned letters = power_of_two(memory / BLOCK_BYTES_MAX + memory / 4 / BLOCK_HEADER_BYTES);
+    seat->to_writer = mail_open(letters, sizeof(struct block *));
+    seat->from_writer = mail_open(letters, sizeof(struct block *));
     return seat->to_writer != NULL && seat->from_writer != NULL;
 }
 
@@ -324,14 +336,6 @@ static int make_writers(struct server *server)
 }
 
 /* ── shards ───────────────────────────────────────────────────────────────────────────────────── */
-
-static unsigned power_of_two(uint64_t least)
-{
-    unsigned power = 64;
-    while (power < least)
-        power *= 2;
-    return power;
-}
 
 static int make_shard(struct server *server, struct seat *seat)
 {
@@ -571,6 +575,7 @@ int serve(const struct config *config, const struct serve_options *options)
     sigaddset(&server->signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &server->signals, NULL);
     signal(SIGPIPE, SIG_IGN); /* libpq writes to sockets that may be gone */
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is a failed write, which the spool can handle */
     if (limits_raise_descriptors((uint64_t)config->limits_connections * 2 + DESCRIPTORS_RESERVED, why) != 0)
         log_warn("serve", "%s", why);
     if (limits_raise_locked_memory(64 << 20, why) != 0)

@@ -54,6 +54,6 @@ int main(int count, char **arguments)
     unsigned inputs = 0;
     for (int i = 1; i < count; i++)
         inputs += replay_directory(arguments[i]);
-    printf("%u inputs\n", inputs);
-    return 0;
+    printf("%s %u inputs replayed\n", inputs > 0 ? "ok" : "not ok", inputs);
+    return inputs > 0 ? 0 : 1;
 }
