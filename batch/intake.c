@@ -298,6 +298,7 @@ struct intake *intake_open(const struct intake_options *options)
         .producer_skip = producer_skip,
         .streams = options->streams,
         .rules = options->rules,
+        .stores = options->stores,
     };
     return &self->api;
 }

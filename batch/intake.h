@@ -25,6 +25,7 @@ struct intake_options {
     const struct streams *streams;
     struct event_rules rules;
     struct producers *producers;
+    bool stores; /* there is a writer */
 };
 
 NODISCARD struct intake *intake_open(const struct intake_options *options);

@@ -120,11 +120,8 @@ static bool take_stream(void *context, struct turn *turn, struct http_request *r
     struct gateway *gateway = context;
     struct handshake handshake;
     enum ack_level level;
-    if (!http_ingest_level(request, &level)) {
-        http_refuse(request, turn, 400, (struct span){0}, "INVALID_FIELD",
-                    "ack: must be none, received, spooled or stored");
+    if (!http_ingest_level(request, turn, gateway->intake, &level))
         return false;
-    }
     return shake(gateway, turn, request, &handshake) &&
            started(turn, request,
                    ingest_start(gateway->ingest, turn, request->conn, &handshake,

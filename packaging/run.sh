@@ -25,8 +25,7 @@ stop() {
     [ -z "$started_postgres" ] || { echo "stopping Postgres"; bash tests/tools/postgres.sh stop "$var/postgres" 9>&-; }
 }
 trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+trap 'exit 0' INT TERM HUP
 
 if [ -n "${RINGMAIN_POSTGRES:-}" ]; then
     conninfo=$RINGMAIN_POSTGRES

@@ -401,18 +401,32 @@ static void answer(struct job *job, unsigned status, const struct buf *front)
 
 /* ── the request ───────────────────────────────────────────────────────────────────────────── */
 
-bool http_ingest_level(const struct http_request *request, enum ack_level *out)
+/* 0: *out is the level; else what is wrong. */
+static const char *read_level(const struct http_request *request, const struct intake *intake,
+                              enum ack_level *out)
 {
     static const char *const names[] = {"none", "received", "spooled", "stored"};
     char name[16] = "spooled";
+    unsigned level = 0;
     if (http_query_has(request, "ack") && !http_query(request, "ack", name, sizeof name))
-        return false;
-    for (unsigned i = 0; i < COUNT_OF(names); i++)
-        if (strcmp(name, names[i]) == 0) {
-            *out = (enum ack_level)i;
-            return true;
-        }
-    return false;
+        level = COUNT_OF(names);
+    while (level < COUNT_OF(names) && strcmp(name, names[level]) != 0)
+        level++;
+    if (level == COUNT_OF(names))
+        return "ack: must be none, received, spooled or stored";
+    if (level == ACK_STORED && !intake->stores)
+        return "ack: stored is not to be had: this node has no Postgres (postgres.conninfo)";
+    *out = (enum ack_level)level;
+    return NULL;
+}
+
+bool http_ingest_level(struct http_request *request, struct turn *turn, const struct intake *intake,
+                       enum ack_level *out)
+{
+    const char *wrong = read_level(request, intake, out);
+    if (wrong != NULL)
+        http_refuse(request, turn, 400, (struct span){NULL, 0}, "INVALID_FIELD", wrong);
+    return wrong == NULL;
 }
 
 static bool says_lines(const struct http_request *request)
@@ -437,11 +451,8 @@ static bool start(struct job *job)
     struct ingest *ingest = job->ingest;
     struct intake *intake = job->door->intake;
     enum ack_level level = ACK_SPOOLED;
-    if (!http_ingest_level(request, &level)) {
-        http_refuse(request, job->turn, 400, (struct span){NULL, 0}, "INVALID_FIELD",
-                    "ack: must be none, received, spooled or stored");
+    if (!http_ingest_level(request, job->turn, intake, &level))
         return false;
-    }
     if (!intake->open(intake)) {
         http_refuse_for_now(request, job->turn, 503, intake->retry_after_s(intake), "OVERLOADED",
                             "no room for events at the moment: nothing was taken");

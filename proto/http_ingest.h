@@ -45,8 +45,9 @@ void http_ingest_cut(void *context, struct turn *turn, struct http_request *requ
                      unsigned status, const char *code, const char *message);
 void http_ingest_forget(void *context, struct http_request *request);
 
-/* The acknowledgement level that ?ack= asks for; ACK_SPOOLED without. False: no such level. Also
- * for other doors. */
-NODISCARD bool http_ingest_level(const struct http_request *request, enum ack_level *out);
+/* The acknowledgement level that ?ack= asks for; ACK_SPOOLED without. False: no such level, or not here; the request has
+ * been answered. Also for other doors. */
+NODISCARD bool http_ingest_level(struct http_request *request, struct turn *turn,
+                                 const struct intake *intake, enum ack_level *out);
 
 #endif

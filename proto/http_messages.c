@@ -181,11 +181,8 @@ void http_messages_handle(void *context, struct turn *turn, struct http_request 
     const struct http_messages *messages = context;
     enum ack_level level;
     struct event event;
-    if (!http_ingest_level(request, &level)) {
-        http_refuse(request, turn, 400, (struct span){NULL, 0}, "INVALID_FIELD",
-                    "ack: must be none, received, spooled or stored");
+    if (!http_ingest_level(request, turn, messages->intake, &level))
         return;
-    }
     if (!parse(messages->intake, turn, request, &event))
         return;
     event.unwrapped = false;

@@ -66,6 +66,7 @@ struct intake {
 
     const struct streams *streams;
     struct event_rules rules;
+    bool stores; /* there is a Postgres: ACK_STORED can come true */
 };
 
 /* A door refused an event before it came to the intake: it counts as received and as refused. */

@@ -509,6 +509,10 @@ static ptrdiff_t greet(struct tcp *tcp, struct turn *turn, const struct hello *h
             return WIRE_HAND_OVER;
         }
     }
+    if (hello->ack == ACK_STORED && !tcp->house->intake->stores)
+        return say_error(tcp, turn, EVENT_INVALID_FIELD,
+                         "hello.ack: stored is not to be had: this node has no Postgres "
+                         "(postgres.conninfo)");
     tcp->ack = hello->ack;
     ptrdiff_t result = admit(tcp, turn, hello->token);
     if (result == 0 && hello->producer.at != NULL)

@@ -86,6 +86,7 @@ static unsigned retry_after_s(const struct intake *intake)
 static struct intake intake = {
     .accept = accept_events,
     .open = intake_is_open,
+    .stores = true,
     .retry_after_s = retry_after_s,
     .rules = {.bytes_max = EVENT_MAX},
 };
