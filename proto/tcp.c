@@ -36,6 +36,7 @@ struct tcp {
     enum ack_level ack;
     enum format format;
     enum state state;
+    bool greeting;        /* the welcome waits for the disk, and the values for the welcome */
     bool finishing;       /* acknowledge without waiting for the interval */
     uint32_t skip;        /* length32: bytes of the value to pass over */
     uint64_t values;      /* judged: the number of the last value */
@@ -177,7 +178,10 @@ static void released(struct wire *wire, struct turn *turn, const struct hold *ho
 {
     struct tcp *tcp = mine(wire);
     if (hold->tag == TAG_WELCOME) {
-        if (!conn_send(wire->conn, turn, hold->reply.at, hold->reply.length))
+        tcp->greeting = false;
+        if (conn_send(wire->conn, turn, hold->reply.at, hold->reply.length))
+            conn_resume(wire->conn, turn);
+        else
             conn_abort(wire->conn, turn);
         return;
     }
@@ -476,9 +480,13 @@ static ptrdiff_t say_welcome(struct tcp *tcp, struct turn *turn, const struct he
         "\"ack\":\"%s\",\"format\":\"%s\",\"resume\":%llu}}\n",
         RINGMAIN_VERSION, (unsigned long long)conn_id(tcp->wire.conn), acks[hello->ack],
         hello->format == FORMAT_NDJSON ? "ndjson" : "length32", (unsigned long long)tcp->values);
+    if (!after->has_through)
+        return conn_send(tcp->wire.conn, turn, line, (size_t)length) ? 0 : WIRE_CLOSE;
     struct hold hold = *after;
     hold.tag = TAG_WELCOME;
     hold.reply = span_of(line, (size_t)length);
+    tcp->greeting = true;
+    conn_pause(tcp->wire.conn, turn); /* nothing is answered before the welcome */
     return conn_hold(tcp->wire.conn, turn, &hold) ? 0 : WIRE_CLOSE;
 }
 
@@ -561,7 +569,8 @@ static ptrdiff_t input(struct wire *wire, struct turn *turn, uint8_t *at, size_t
             return (ptrdiff_t)used;
         }
     }
-    used += take_values(tcp, turn, span_of(at + used, length - used));
+    if (!tcp->greeting)
+        used += take_values(tcp, turn, span_of(at + used, length - used));
     put_hold(tcp, turn);
     return (ptrdiff_t)used;
 }
