@@ -28,12 +28,12 @@
  * s ahead; further back the bucket is dropped, as nothing in it can be dated.
  */
 #include "batch/dedup.h"
+#include "core/region.h"
 #include "core/shard.h"
 
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 enum {
     SLOTS = 7,
@@ -44,7 +44,6 @@ enum {
     FUTURE_S = 1 << 16,
     CLOCK_BACK_S = 1 << 15,
     SPINS_MAX = 1000, /* then the holder has been put off its processor */
-    HUGE_PAGE_BYTES = 2 * 1024 * 1024,
 };
 
 #define SEQUENCE_MASK ((UINT64_C(1) << SEQUENCE_BITS) - 1)
@@ -73,8 +72,6 @@ struct dedup {
     struct group *group;
     uint64_t groups;
     uint32_t window_s;
-    void *mapped;
-    size_t mapped_bytes;
 };
 
 _Static_assert(sizeof(struct bucket) == 128, "two cache lines, fetched as a pair");
@@ -97,24 +94,18 @@ struct dedup *dedup_open(uint64_t ids, uint32_t window_s)
     memset(dedup, 0, sizeof *dedup);
     dedup->window_s = window_s;
     dedup->groups = groups;
-    dedup->mapped_bytes = groups * sizeof(struct group) + HUGE_PAGE_BYTES;
-    dedup->mapped = mmap(NULL, dedup->mapped_bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (dedup->mapped == MAP_FAILED) {
-        free(dedup);
-        return NULL;
-    }
-    (void)madvise(dedup->mapped, dedup->mapped_bytes, MADV_HUGEPAGE); /* a wish */
-    uintptr_t at = (uintptr_t)dedup->mapped + HUGE_PAGE_BYTES - 1;
-    dedup->group = (struct group *)(at - at % HUGE_PAGE_BYTES);
-    return dedup;
+    dedup->group = region_open(dedup_bytes(dedup));
+    if (dedup->group != NULL)
+        return dedup;
+    free(dedup);
+    return NULL;
 }
 
 void dedup_close(struct dedup *dedup)
 {
     if (dedup == NULL)
         return;
-    must(munmap(dedup->mapped, dedup->mapped_bytes) == 0);
+    region_close(dedup->group, dedup_bytes(dedup));
     free(dedup);
 }
 
@@ -400,5 +391,5 @@ uint64_t dedup_ids(const struct dedup *dedup)
 
 size_t dedup_bytes(const struct dedup *dedup)
 {
-    return dedup->mapped_bytes;
+    return dedup->groups * sizeof(struct group);
 }

@@ -28,8 +28,8 @@ struct dedup;
 
 enum { DEDUP_WINDOW_MAX_S = 86400 };
 
-/* ids: how many it shall remember at least; the memory is touched only as it fills. NULL: no
- * memory. */
+/* ids: how many it shall remember at least; all of the memory is taken now, so that no take ever
+ * waits for a page to be cleared. NULL: no memory. */
 NODISCARD struct dedup *dedup_open(uint64_t ids, uint32_t window_s);
 void dedup_close(struct dedup *dedup);
 

@@ -11,10 +11,10 @@
  * the shard still has its buffers.
  */
 #include "batch/spool_internal.h"
+#include "core/region.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 /* Buffers that are never lent: one fill of the flight, and what is being written and sealed behind
  * it. */
@@ -33,13 +33,8 @@ int spool_memory_init(struct memory *memory, size_t bytes)
     list_init(&memory->free_list);
     list_init(&memory->durable);
     memory->buffer = calloc(buffers, sizeof *memory->buffer);
-    size_t region_bytes = (size_t)buffers * BLOCK_BYTES_MAX;
-    void *region =
-        mmap(NULL, region_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (region != MAP_FAILED) {
-        memory->region = region;
-        memory->region_bytes = region_bytes;
-    }
+    memory->region_bytes = (size_t)buffers * BLOCK_BYTES_MAX;
+    memory->region = region_open(memory->region_bytes);
     if (memory->buffer == NULL || memory->region == NULL)
         return -ENOMEM; /* spool_memory_fini() frees the half */
     for (unsigned i = 0; i < buffers; i++) {
@@ -52,8 +47,7 @@ int spool_memory_init(struct memory *memory, size_t bytes)
 
 void spool_memory_fini(struct memory *memory)
 {
-    if (memory->region != NULL)
-        (void)munmap(memory->region, memory->region_bytes);
+    region_close(memory->region, memory->region_bytes);
     free(memory->buffer);
     memory->region = NULL;
     memory->buffer = NULL;

@@ -24,6 +24,7 @@
  */
 #include "core/ring.h"
 #include "core/limits.h"
+#include "core/region.h"
 #include "core/ring_probe.h"
 
 #include <errno.h>
@@ -31,7 +32,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -461,20 +461,14 @@ unsigned ring_buffers_free(const struct ring *ring)
     return ring->buffers_free;
 }
 
-static void *map(size_t bytes)
-{
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return at == MAP_FAILED ? NULL : at;
-}
-
 static int open_buffers(struct ring *ring, const struct ring_options *options)
 {
     must(options->buffers > 0 && options->buffers <= 32768);
     must((options->buffers & (options->buffers - 1)) == 0);
     ring->buffers = options->buffers;
     ring->buffer_bytes = options->buffer_bytes;
-    ring->buffer_memory = map((size_t)ring->buffers * ring->buffer_bytes);
-    ring->buffer_ring = map(ring->buffers * sizeof(struct io_uring_buf));
+    ring->buffer_memory = region_open((size_t)ring->buffers * ring->buffer_bytes);
+    ring->buffer_ring = region_open(ring->buffers * sizeof(struct io_uring_buf));
     if (!ring->buffer_memory || !ring->buffer_ring)
         return -ENOMEM;
     struct io_uring_buf_reg registration = {.ring_addr = (uint64_t)(uintptr_t)ring->buffer_ring,
@@ -525,7 +519,7 @@ static int setup(struct ring *ring, const struct ring_options *options)
     if (result < 0)
         return result;
     ring->early_max = 2 * parameters.cq_entries;
-    ring->early = map(ring->early_max * sizeof *ring->early);
+    ring->early = region_open(ring->early_max * sizeof *ring->early);
     return ring->early ? 0 : -ENOMEM;
 }
 
@@ -569,12 +563,6 @@ int ring_open(struct ring **out, const struct ring_options *options, char *why)
     return 0;
 }
 
-static void unmap(void *at, size_t bytes)
-{
-    if (at)
-        munmap(at, bytes);
-}
-
 void ring_close(struct ring *ring)
 {
     if (!ring)
@@ -586,8 +574,8 @@ void ring_close(struct ring *ring)
         io_uring_queue_exit(&ring->uring);
     if (ring->doorbell >= 0)
         close(ring->doorbell);
-    unmap(ring->buffer_ring, ring->buffers * sizeof(struct io_uring_buf));
-    unmap(ring->buffer_memory, (size_t)ring->buffers * ring->buffer_bytes);
-    unmap(ring->early, ring->early_max * sizeof *ring->early);
+    region_close(ring->buffer_ring, ring->buffers * sizeof(struct io_uring_buf));
+    region_close(ring->buffer_memory, (size_t)ring->buffers * ring->buffer_bytes);
+    region_close(ring->early, ring->early_max * sizeof *ring->early);
     free(ring);
 }
