@@ -142,6 +142,35 @@ size_t send_feed_bytes(const struct send_feed *feed, uint64_t index)
     return feed->line[index % feed->lines].length + (size_t)GROWTH_MAX;
 }
 
+static uint8_t *put_bytes(uint8_t *to, const void *bytes, size_t length)
+{
+    memcpy(to, bytes, length);
+    return to + length;
+}
+
+static uint8_t *put_digits(uint8_t *to, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    return put_bytes(to, digits + at, sizeof digits - at);
+}
+
+/* The usual line: the suffix goes behind its text. A load generator must not cost more than what it measures. */
+static bool put_suffixed(struct buf *out, const struct line *line, const uint8_t *at, uint64_t pass)
+{
+    uint8_t *begin = buf_room(out, line->length + (size_t)GROWTH_MAX);
+    if (begin == NULL)
+        return false;
+    uint8_t *to = put_bytes(begin, at, line->id_end);
+    to = put_digits(put_bytes(to, "-r", 2), pass);
+    to = put_bytes(to, at + line->id_end, line->length - line->id_end);
+    buf_grew(out, (size_t)(to - begin));
+    return true;
+}
+
 /* A number cannot carry the suffix: it becomes a string, which the server reads alike. */
 static bool put_numeric(struct buf *out, const struct line *line, const uint8_t *at, uint64_t pass)
 {
@@ -160,10 +189,9 @@ bool send_feed_put(const struct send_feed *feed, uint64_t index, struct buf *out
     uint64_t pass = index / feed->lines;
     uint32_t from = line->id_end;
     if (line->id_end > 0 && pass > 0) {
-        bool put = line->numeric_id ? put_numeric(out, line, at, pass)
-                                    : buf_put(out, at, from) && buf_print(out, "-r%llu",
-                                                                         (unsigned long long)pass);
-        if (!put)
+        if (!line->numeric_id)
+            return put_suffixed(out, line, at, pass);
+        if (!put_numeric(out, line, at, pass))
             return false;
     } else if (line->id_end == 0 && line->object && feed->give_ids) {
         bool empty = memchr(at, ':', line->length) == NULL;
