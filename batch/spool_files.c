@@ -2,7 +2,7 @@
 /*
  * What goes on beside the commits: the next segment is made ready, and stored ones are removed.
  *
- *   nursery   open spare.tmp → fill with zeros, a megabyte at a time → fsync → rename to its number
+ *   nursery   open spare.tmp → fill with zeros, in step with the data → fsync → rename to its number
  * → fsync of the directory → ready. Only then may a commit go there: a file whose length or name a
  * crash takes back would take the events with it. Writing over zeros needs no metadata, which is
  * what makes fdatasync cheap. grave     unlink → fsync of the directory; one at a time and the
@@ -106,12 +106,27 @@ static void nursery_drop(struct spool *spool, struct ring *ring, uint64_t retry_
     nursery->retry_ns = retry_ns;
 }
 
-/* The next megabyte of zeros, or, when they are all there, the fsync. */
+/*
+ * A commit's fdatasync makes the disk write everything it was given before, zeros too. So they are
+ * given out in step with the data, twice as many: no commit pays for more than its share, and when
+ * the current segment is half full the next is ready.
+ */
+static bool zeros_are_due(const struct spool *spool)
+{
+    const struct segment *current = spool->current;
+    return current == NULL || spool->nursery.filled < SPOOL_ZEROS_BYTES + 2 * current->offset;
+}
+
+/* The next zeros, or, when they are all there, the fsync. */
 static void fill(struct spool *spool, struct ring *ring)
 {
     struct nursery *nursery = &spool->nursery;
     struct segment *segment = nursery->segment;
     uint64_t left = segment->bytes - nursery->filled;
+    if (left > 0 && !zeros_are_due(spool)) {
+        nursery->step = NURSERY_RESTING;
+        return;
+    }
     if (left == 0) {
         nursery->step = NURSERY_SYNCING;
         ring_sync(ring, segment->file, nursery_id(spool));
@@ -159,6 +174,7 @@ static void nursery_step(struct spool *spool, struct ring *ring, int32_t result,
         nursery_ready(spool, ring, now_ns);
         break;
     case NURSERY_EMPTY:
+    case NURSERY_RESTING:
     case NURSERY_READY:
         must(false);
     }
@@ -305,6 +321,8 @@ int64_t spool_files_tick(struct spool *spool, struct ring *ring, uint64_t now_ns
 {
     if (wants_spare(spool, now_ns))
         nursery_begin(spool, ring, now_ns);
+    else if (spool->nursery.step == NURSERY_RESTING && zeros_are_due(spool))
+        fill(spool, ring);
     int64_t wait = grave_tick(spool, ring, now_ns);
     bool waiting = spool->nursery.step == NURSERY_EMPTY && now_ns < spool->nursery.retry_ns;
     int64_t retry = waiting ? (int64_t)(spool->nursery.retry_ns - now_ns) : -1;

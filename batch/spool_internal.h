@@ -20,7 +20,7 @@
 enum {
     SPOOL_IN_FLIGHT_MAX = 8,
     SPOOL_COMMITS_MAX = 16, /* blocks in flight and headers between them; a power of two */
-    SPOOL_ZEROS_BYTES = 1024 * 1024,
+    SPOOL_ZEROS_BYTES = 512 * 1024,
     SPOOL_RETRY_NS = 1000 * 1000 * 1000,
     SPOOL_WITNESS_NS = 1000 * 1000 * 1000,
     SPOOL_LOOK_NS = 1000 * 1000, /* housekeeping no more often than this */
@@ -107,6 +107,7 @@ enum nursery_step {
     NURSERY_EMPTY,
     NURSERY_OPENING,
     NURSERY_FILLING,
+    NURSERY_RESTING, /* between two fillings: as many zeros as are due are there */
     NURSERY_SYNCING,
     NURSERY_RENAMING,
     NURSERY_PUBLISHING, /* the directory is made durable */
