@@ -137,13 +137,14 @@ static void read_in(struct sender *sender, struct line *line)
 
 /* ── pace ─────────────────────────────────────────────────────────────────────────────────────── */
 
-/* How many events may be pushed now without passing --rate. */
+/* How many events may be pushed now without passing --rate: a millisecond's worth or none, so as not to send them one
+ * by one. */
 static uint64_t allowance(const struct sender *sender, uint64_t now_ns)
 {
     if (sender->rate == 0)
         return UINT64_MAX;
     uint64_t due = (uint64_t)((double)(now_ns - sender->started_ns) * 1e-9 * (double)sender->rate);
-    return due > sender->pushed ? due - sender->pushed : 0;
+    return due > sender->pushed + (uint64_t)sender->rate / 1000 ? due - sender->pushed : 0;
 }
 
 static void feed(struct sender *sender, struct line *line, uint64_t now_ns)
@@ -294,7 +295,7 @@ static int turn(struct sender *sender, const char **fatal)
         if (line->socket >= 0 && !line->done)
             sender->poll[i].events = wanted(sender, line, now_ns);
     }
-    if (poll(sender->poll, links, TICK_MS) < 0 && errno != EINTR) {
+    if (poll(sender->poll, links, sender->rate > 0 ? 1 : TICK_MS) < 0 && errno != EINTR) {
         *fatal = strerror(errno);
         return -1;
     }

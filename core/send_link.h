@@ -10,7 +10,7 @@
 
 #include "core/send_feed.h"
 
-enum { SEND_FILL_BYTES = 256 * 1024, SEND_WINDOW = 64, SEND_LATENCIES = 65536 };
+enum { SEND_FILL_BYTES = 256 * 1024, SEND_WINDOW = 1024, SEND_LATENCIES = 65536 };
 
 struct send_totals {
     uint64_t acknowledged, duplicates, rejected, reconnects, retries, bytes;
