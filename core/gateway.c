@@ -352,6 +352,7 @@ static bool make_parts(struct gateway *gateway)
                                    ? (struct span){0}
                                    : span_of_string(node->config->events_bare_type)},
         .producers = gateway->producers,
+        .stores = node->writers > 0,
     };
     gateway->intake = intake_open(&options);
     gateway->websocket = (struct websocket_options){
