@@ -143,8 +143,8 @@ static bool walk_rows(struct span bytes, uint32_t rows, size_t *length)
     return true;
 }
 
-/* A run, cut to the rows wanted. `skip` rows are below them; what is wanted of the run is left in
- * it. */
+/* A run, cut to the rows wanted. `skip` rows are below them;
+ * what is wanted of the run is left in it. */
 static bool cut_run(struct piece *piece, uint32_t skip, uint32_t rows)
 {
     size_t before = 0, kept = piece->bytes;

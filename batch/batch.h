@@ -5,10 +5,10 @@
  *
  *   block ──runs──► pieces ──linked──► lots (one a COPY statement)
  *
- * A *piece* is a run of rows, or a part of one, that stands somewhere in memory: in a block that a
- * shard has lent, or in the batch's own arena. A *stretch* is what one block gave: for the loan's
- * return and for the time that rows waited. Of each source a batch holds a gapless range of
- * sequences.
+ * A *piece* is a run of rows, or a part of one, that stands somewhere in memory:
+ * in a block that a shard has lent, or in the batch's own arena.
+ * A *stretch* is what one block gave: for the loan's return and for the time
+ * that rows waited. Of each source a batch holds a gapless range of sequences.
  *
  * The arena has room for everything that the batch may hold, so that any loan can be taken over at
  * any time: batch_own(). Large blocks are lent, since copying costs more than lending; small ones
@@ -99,8 +99,8 @@ struct batch_part {
     bool last_is_dead;
 };
 enum batch_added { BATCH_COPIED, BATCH_LENT, BATCH_MALFORMED = -1 };
-/* MALFORMED: the block's runs do not fit its rows, or name a stream that there is not; nothing was
- * added. */
+/* MALFORMED: the block's runs do not fit its rows,
+ * or name a stream that there is not; nothing was added. */
 NODISCARD enum batch_added batch_add(struct batch *batch, const struct batch_part *part);
 
 /* Gives every loan to `give`, after which the pieces' bytes are gone … */

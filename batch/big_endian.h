@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Integers in network order, at any address: what Postgres's binary formats are made of. Each put
- * returns the place behind what it wrote.
+ * Integers in network order, at any address: what Postgres's binary
+ * formats are made of. Each put returns the place behind what it wrote.
  */
 #ifndef BATCH_BIG_ENDIAN_H
 #define BATCH_BIG_ENDIAN_H

@@ -68,8 +68,8 @@ enum block_fault {
     BLOCK_CORRUPT = -3, /* a valid header whose payload's checksum or inner lengths are wrong */
 };
 
-/* Takes the block at `bytes` apart; with `payload` false only the header is judged, and the spans
- * have lengths only. */
+/* Takes the block at `bytes` apart; with `payload` false
+ * only the header is judged, and the spans have lengths only. */
 NODISCARD enum block_fault block_read(struct span bytes, bool payload, struct block_view *out);
 struct block_run block_run_at(const struct block_view *view, unsigned index);
 struct dedup_key block_key_at(const struct block_view *view, unsigned index, uint32_t *row);
@@ -77,10 +77,10 @@ struct dedup_key block_key_at(const struct block_view *view, unsigned index, uin
 bool block_mark_next(const struct block_view *view, size_t *offset, struct span *name,
                      uint64_t *count);
 
-/* Making one. First the payload is put in place behind the header's room; block_seal() writes the
- * header's part about it (rows, runs, keys, the spans' lengths, first_sequence, wall_us, shard,
- * lost_until of `view`; its length is the answer); block_place() then says where the block goes,
- * and may be called again when it has to go elsewhere. */
+/* Making one. First the payload is put in place behind the header's room; block_seal()
+ * writes the header's part about it (rows, runs, keys, the spans' lengths, first_sequence,
+ * wall_us, shard, lost_until of `view`; its length is the answer); block_place()
+ * then says where the block goes, and may be called again when it has to go elsewhere. */
 uint32_t block_seal(uint8_t *bytes, const struct block_view *view);
 void block_place(uint8_t *bytes, uint64_t segment, uint64_t boot, uint64_t durable,
                  uint64_t durable_bytes);

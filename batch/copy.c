@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The row of nearly every event is made of texts of the envelope, two times and the data as it
- * stands: put_column() does the former in a few instructions each and leaves all else to
- * copy_other(). A stream that looks into the data in several places has it walked once, for all of
- * them.
+ * The row of nearly every event is made of texts of the envelope,
+ * two times and the data as it stands: put_column() does the former in a few
+ * instructions each and leaves all else to copy_other(). A stream that looks
+ * into the data in several places has it walked once, for all of them.
  *
  * Nothing is checked against the room at `out`: copy_row_bytes_max() holds by the limits of the
  * envelope (EVENT_TEXT_MAX) and by stream->data_overlap.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What copy.c (the quick columns) and copy_other.c (all others) share: a row in the making. Private
- * to them.
+ * What copy.c (the quick columns) and copy_other.c (all
+ * others) share: a row in the making. Private to them.
  *
  * A put writes a column's length word and value at `at` and returns the place behind it.
  */
@@ -51,8 +51,8 @@ static inline void copy_short(uint8_t *to, const uint8_t *from, size_t length)
     }
 }
 
-/* A text of the envelope: at most EVENT_TEXT_MAX bytes, decoded, storable (event_parse() has seen
- * to it). */
+/* A text of the envelope: at most EVENT_TEXT_MAX bytes,
+ * decoded, storable (event_parse() has seen to it). */
 static inline uint8_t *put_member(uint8_t *at, struct span text)
 {
     must(text.length <= EVENT_TEXT_MAX);

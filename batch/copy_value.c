@@ -50,8 +50,8 @@ static size_t put_numeric(enum json_kind kind, struct span text, uint8_t *out)
     return read_number(kind, text, &decimal) ? decimal_numeric(&decimal, out) : 0;
 }
 
-/* As float8in judges: neither an overflow nor a number that would vanish; a denormal is a number.
- */
+/* As float8in judges: neither an overflow nor
+ * a number that would vanish; a denormal is a number. */
 static size_t put_double(enum json_kind kind, struct span text, uint8_t *out)
 {
     struct decimal decimal;
@@ -98,8 +98,8 @@ static int hex_value(uint8_t byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-/* Sixteen pairs of hex digits, a hyphen allowed behind every second pair, braces around it all
- * (uuid_in). */
+/* Sixteen pairs of hex digits, a hyphen allowed behind
+ * every second pair, braces around it all (uuid_in). */
 static size_t put_uuid(enum json_kind kind, struct span text, uint8_t *out)
 {
     if (kind != JSON_STRING)

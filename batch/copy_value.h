@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One value in the binary form of its column's type: everything but text and JSON, which copy.c
- * writes itself. Pure.
+ * One value in the binary form of its column's type:
+ * everything but text and JSON, which copy.c writes itself. Pure.
  */
 #ifndef BATCH_COPY_VALUE_H
 #define BATCH_COPY_VALUE_H

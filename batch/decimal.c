@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The digits stay where they are, in the text; all that is computed is where the decimal point
- * belongs:
+ * The digits stay where they are, in the text;
+ * all that is computed is where the decimal point belongs:
  *
  *   -120.0500e3   negative, whole "120", fraction "05", power 1 (the 5 counts tens), scale 1
  *

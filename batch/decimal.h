@@ -25,9 +25,9 @@ NODISCARD bool decimal_integer(const struct decimal *decimal, int64_t least, int
                                int64_t *out);
 
 /*
- * Postgres's binary numeric (src/backend/utils/adt/numeric.c, numeric_recv), exact, with the scale
- * as written. Returns its length, at most 12 bytes and one for every two of the text's; 0: numeric
- * can't hold it.
+ * Postgres's binary numeric (src/backend/utils/adt/numeric.c, numeric_recv),
+ * exact, with the scale as written. Returns its length, at most 12
+ * bytes and one for every two of the text's; 0: numeric can't hold it.
  */
 size_t decimal_numeric(const struct decimal *decimal, uint8_t *out);
 

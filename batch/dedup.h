@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ids seen within dedup.window_s, over all shards of this node: one table that every shard
- * reads and writes.
+ * The ids seen within dedup.window_s, over all shards of this node:
+ * one table that every shard reads and writes.
  *
  * A key has two candidate buckets of seven slots inside one group of buckets; its 64-bit tag is
  * independent of the choice of group and buckets. A group is changed under its own lock word, held
@@ -28,13 +28,13 @@ struct dedup;
 
 enum { DEDUP_WINDOW_MAX_S = 86400 };
 
-/* ids: how many it shall remember at least; all of the memory is taken now, so that no take ever
- * waits for a page to be cleared. NULL: no memory. */
+/* ids: how many it shall remember at least; all of the memory is taken now,
+ * so that no take ever waits for a page to be cleared. NULL: no memory. */
 NODISCARD struct dedup *dedup_open(uint64_t ids, uint32_t window_s);
 void dedup_close(struct dedup *dedup);
 
-/* The key of an id under a secret that lives as long as the spool directory (it is stored there, so
- * that keys on disk stay comparable over restarts). Never {0,0}. */
+/* The key of an id under a secret that lives as long as the spool directory (it
+ * is stored there, so that keys on disk stay comparable over restarts). Never {0,0}. */
 struct dedup_key dedup_key(const uint8_t secret[16], struct span id);
 
 /* Asks the memory for what dedup_take() will need, some hundred ns ahead. */

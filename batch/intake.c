@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two passes over a group of events. The first decides the stream, judges the principal, hashes the id and asks the
- * memory for the bucket; the second, by which time the buckets have arrived, encodes and takes. So the dozens of
- * cache misses of a group overlap instead of following one another.
+ * Two passes over a group of events. The first decides the stream,
+ * judges the principal, hashes the id and asks the memory for the bucket;
+ * the second, by which time the buckets have arrived, encodes and takes.
+ * So the dozens of cache misses of a group overlap instead of following one another.
  */
 #include "batch/intake.h"
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The intake of one shard: parsed events in, rows in the spool's open block out (DESIGN.md, the walk of an event, 4
- * and 5). Implements proto/intake.h. On the shard's thread.
+ * The intake of one shard: parsed events in, rows in the spool's open block out (DESIGN.md, the
+ * walk of an event, 4 and 5). Implements proto/intake.h. On the shard's thread.
  *
  *   event ─► which stream ─► may this principal say so ─► its row, written where it will stay
  *         ─► seen before? (dedup) ─► sequence, key, the producer's mark
  *
- * A row that turns out to be a duplicate or does not fit its columns was never appended: the next one is written
- * over it. Nothing is half accepted.
+ * A row that turns out to be a duplicate or does not fit its columns was never appended: the next
+ * one is written over it. Nothing is half accepted.
  */
 #ifndef BATCH_INTAKE_H
 #define BATCH_INTAKE_H

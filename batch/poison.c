@@ -42,8 +42,8 @@ enum verdict poison_judge(const char sqlstate[6])
     return VERDICT_HOLD;
 }
 
-/* The number behind the last ", line " of one context line that begins with COPY; a trigger's "line
- * 3 at RAISE" stands in another, and a table may well be called "a, line 7". */
+/* The number behind the last ", line " of one context line that begins with COPY;
+ * a trigger's "line 3 at RAISE" stands in another, and a table may well be called "a, line 7". */
 static uint64_t line_number(const char *at, const char *end)
 {
     static const char mark[] = ", line ";
@@ -109,8 +109,8 @@ bool poison_suspect(struct poison *poison, const struct batch *batch, int lot,
     return true;
 }
 
-/* While hunting, half a range that passed leaves the row in the other half: halve that. At one row
- * the hunt is over, whether there was something to find or not. */
+/* While hunting, half a range that passed leaves the row in the other half:
+ * halve that. At one row the hunt is over, whether there was something to find or not. */
 static uint32_t next_limit(struct poison *poison)
 {
     if (poison->hunting && poison->rows_limit > 1)

@@ -35,8 +35,8 @@ struct poison {
     char reason[256];
 };
 
-/* Takes a refusal of `batch` into account; lot: which COPY was refused, -1: none of them in
- * particular. False: no row can be blamed (the batch has none but the buried one). */
+/* Takes a refusal of `batch` into account; lot: which COPY was refused, -1: none of them
+ * in particular. False: no row can be blamed (the batch has none but the buried one). */
 NODISCARD bool poison_suspect(struct poison *poison, const struct batch *batch, int lot,
                               const struct postgres_error *error);
 /* A batch could not be stored as large as it was: half of it. */

@@ -74,8 +74,8 @@ static void keep_error(struct postgres *postgres, const PGresult *result)
               false);
 }
 
-/* The connection ended. What the server said last, if it did, explains it better than "no
- * connection". */
+/* The connection ended. What the server said last,
+ * if it did, explains it better than "no connection". */
 static enum answer lost(struct postgres *postgres, bool keep_what_was_said)
 {
     if (!keep_what_was_said || postgres->error.message[0] == 0) {
@@ -108,8 +108,8 @@ static const char *option(const PQconninfoOption *options, const char *keyword)
     return NULL;
 }
 
-/* libpq's own time-out works only where it blocks, and one for all hosts would never come to the
- * second. */
+/* libpq's own time-out works only where it blocks,
+ * and one for all hosts would never come to the second. */
 static unsigned connect_seconds(const PQconninfoOption *options, const char *hosts)
 {
     const char *asked = option(options, "connect_timeout");
@@ -221,8 +221,8 @@ enum answer postgres_idle(struct postgres *postgres, const struct patience *pati
     return ANSWER_OK;
 }
 
-/* Sends all that libpq has, reading meanwhile: a server that can't get rid of its notices stops to
- * listen. */
+/* Sends all that libpq has, reading meanwhile:
+ * a server that can't get rid of its notices stops to listen. */
 static enum answer flush(struct postgres *postgres, const struct patience *patience)
 {
     int left;

@@ -43,8 +43,8 @@ struct patience {
     int (*look)(void *context, uint64_t waited_ns);
 };
 
-/* Takes a connection string or URI. NULL: it can't be read, or no memory; `why` (256 bytes) says
- * which, and never repeats what may hold a password. */
+/* Takes a connection string or URI. NULL: it can't be read, or no memory;
+ * `why` (256 bytes) says which, and never repeats what may hold a password. */
 NODISCARD struct postgres *postgres_open(const char *conninfo, char *why);
 void postgres_close(struct postgres *postgres);
 /* "database orders on db.example:5432", for logs. */
@@ -55,8 +55,8 @@ const struct postgres_error *postgres_error(const struct postgres *postgres);
 NODISCARD enum answer postgres_connect(struct postgres *postgres, const struct patience *patience);
 void postgres_disconnect(struct postgres *postgres);
 bool postgres_connected(const struct postgres *postgres);
-/* One sleep with nothing asked of the server: OK (somebody rang, or the time is over), LOST or
- * STOPPED. */
+/* One sleep with nothing asked of the server:
+ * OK (somebody rang, or the time is over), LOST or STOPPED. */
 NODISCARD enum answer postgres_idle(struct postgres *postgres, const struct patience *patience);
 
 /* A row of an answer: text, NULL as {NULL,0}; valid during the call. */

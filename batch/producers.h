@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Named TCP producers and how far each has come (CONTRACTS.md 3). A name belongs to one shard, by its hash, so
- * every call is on that shard's thread. The count is durable by the marks in the spool's blocks: a mark stands in
- * the same block as the row that it counts, so both survive a crash or neither does.
+ * Named TCP producers and how far each has come (CONTRACTS.md 3). A name belongs to one shard, by
+ * its hash, so every call is on that shard's thread. The count is durable by the marks in the
+ * spool's blocks: a mark stands in the same block as the row that it counts, so both survive a
+ * crash or neither does.
  *
- * Full table: a name nobody has used for PRODUCER_FORGET_NS makes room; else a new name is turned away (forgetting
- * a count that is in use would make its producer send everything again).
+ * Full table: a name nobody has used for PRODUCER_FORGET_NS makes room; else a new name is turned
+ * away (forgetting a count that is in use would make its producer send everything again).
  */
 #ifndef BATCH_PRODUCERS_H
 #define BATCH_PRODUCERS_H
@@ -41,8 +42,8 @@ unsigned producers_shard(struct span name, unsigned shards);
 /* Finds or makes; NULL: full, no memory, or the name is not 1..128 bytes long. */
 NODISCARD struct producer *producers_get(struct producers *producers, struct span name,
                                          uint64_t now_ns);
-/* Walks all, for the head of a new segment: *cursor starts at 0; false at the end. The table must not change
- * between the calls of one walk. */
+/* Walks all, for the head of a new segment: *cursor starts at 0;
+ * false at the end. The table must not change between the calls of one walk. */
 bool producers_each(struct producers *producers, size_t *cursor, struct span *name,
                     uint64_t *count);
 

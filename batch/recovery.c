@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery: what an earlier boot left of a shard's spool, and what of it counts. Before the loop
- * runs, by plain system calls.
+ * Recovery: what an earlier boot left of a shard's spool,
+ * and what of it counts. Before the loop runs, by plain system calls.
  *
  *   1  survey   which files there are, and their headers: from when on each segment is superseded
  * by a later one 2  scan     every block of every segment, once, in order. Good neighbours make a
@@ -81,8 +81,8 @@ static int refuse(const struct recovery *recovery, const struct found *found, co
     return -EINVAL;
 }
 
-/* Is this a segment of ours at all? A foreign one was put here by mistake, and nothing good can
- * come of guessing. */
+/* Is this a segment of ours at all? A foreign one was put
+ * here by mistake, and nothing good can come of guessing. */
 static int check_origin(const struct recovery *recovery, const struct found *found)
 {
     const struct segment_header *header = &recovery->file.header;
@@ -351,8 +351,8 @@ static int keep(struct recovery *recovery, const struct found *found)
     return 0;
 }
 
-/* Nothing in it counts: an unused spare, a header that was torn. But if something is missing it may
- * be this. */
+/* Nothing in it counts: an unused spare, a header that was torn.
+ * But if something is missing it may be this. */
 static void clear_away(struct recovery *recovery, const struct found *found)
 {
     char name[SEGMENT_NAME_BYTES], aside[SEGMENT_NAME_BYTES];
@@ -382,8 +382,8 @@ static int keep_all(struct recovery *recovery)
     return 0;
 }
 
-/* The new segment's sequences begin where all others end: what was torn off is superseded from now
- * on. */
+/* The new segment's sequences begin where all others end:
+ * what was torn off is superseded from now on. */
 static int begin(struct recovery *recovery, bool live)
 {
     struct spool *spool = recovery->spool;

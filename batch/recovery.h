@@ -8,9 +8,9 @@
 #include "batch/segment_file.h"
 #include "batch/spool_internal.h"
 
-/* A run of good blocks that stand one behind the other and whose sequences do too; or, when `lost`,
- * a range of bytes that is damaged and the sequences that it cost (none if first == last: only
- * marks). */
+/* A run of good blocks that stand one behind the other and whose
+ * sequences do too; or, when `lost`, a range of bytes that is damaged
+ * and the sequences that it cost (none if first == last: only marks). */
 struct piece {
     uint64_t at, end;     /* bytes in the file */
     uint64_t first, last; /* sequences first … last - 1 */
@@ -64,16 +64,16 @@ struct recovery {
     size_t loss_length;
 };
 
-/* recovery_judge.c: which pieces count. Fills in expected and the losses; drops the pieces that are
- * torn off. 0, or -ENOMEM. */
+/* recovery_judge.c: which pieces count. Fills in expected and the losses;
+ * drops the pieces that are torn off. 0, or -ENOMEM. */
 NODISCARD int recovery_judge(struct recovery *recovery);
 NODISCARD bool recovery_add_piece(struct found *found, struct piece piece);
 
-/* spool_rescue.c: each makes a file whole under another name, durably, and then gives it its name.
- * 0 or -errno. */
+/* spool_rescue.c: each makes a file whole under another name,
+ * durably, and then gives it its name. 0 or -errno. */
 NODISCARD int recovery_repair(struct recovery *recovery, struct found *found);
-/* Blocks that are not proven durable go into a segment of this boot: *out, or NULL if there are
- * none. */
+/* Blocks that are not proven durable go into a segment
+ * of this boot: *out, or NULL if there are none. */
 NODISCARD int recovery_move_tail(struct recovery *recovery, struct segment **out);
 NODISCARD int recovery_make_live(struct recovery *recovery, struct segment **out);
 

@@ -2,9 +2,9 @@
 /*
  * The judgement: of the pieces that were found, which count, and what is missing.
  *
- * A frontier walks over the segments in the order of their numbers and over the pieces in them. It
- * starts at the first sequence there is and must meet every sequence after that. Where it can't go
- * on:
+ * A frontier walks over the segments in the order of their numbers
+ * and over the pieces in them. It starts at the first sequence there
+ * is and must meet every sequence after that. Where it can't go on:
  *
  *   proven > frontier   somebody was thanked for what is missing. A loss: named, and stepped over.
  *   else                nobody was. The torn end: from here on nothing counts, however good it
@@ -170,8 +170,8 @@ static void drop(struct recovery *recovery, struct found *found)
     found->pieces = 0;
 }
 
-/* After its first start a spool always has a segment with a header: without one the numbers of its
- * events are lost. */
+/* After its first start a spool always has a segment with a header:
+ * without one the numbers of its events are lost. */
 static void judge_nothing(struct recovery *recovery)
 {
     recovery->expected = recovery->proven;

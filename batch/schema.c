@@ -4,20 +4,20 @@
  * itself, a domain over it, and for text its relatives, whose bytes are the same. A column that the
  * stream does not fill must be able to do without: a default, an identity, or nulls.
  *
- * Tables are made under an advisory lock, since two writers that start together would both find
- * them absent.
+ * Tables are made under an advisory lock, since two
+ * writers that start together would both find them absent.
  */
 #include "batch/schema.h"
 #include "batch/sql.h"
 
 #include <stdio.h>
 
-/* STREAM_COLUMNS_MAX columns with names of 63 bytes, quoted, and their types; and all streams' of
- * those. */
+/* STREAM_COLUMNS_MAX columns with names of 63 bytes,
+ * quoted, and their types; and all streams' of those. */
 enum { CREATE_MAX = 16 * 1024, SQL_MAX = STREAMS_MAX * CREATE_MAX + CREATE_MAX };
 
-/* Two processes' writers exclude each other while they make tables; the number is "ringmain" in
- * ASCII. */
+/* Two processes' writers exclude each other while
+ * they make tables; the number is "ringmain" in ASCII. */
 #define LOCK_SQL "select pg_advisory_xact_lock(8244232876087568750);"
 
 static const char own_tables[] =
@@ -142,8 +142,8 @@ static void compare_whole(const struct comparison *comparison)
                      column_type_sql(stream->column[i].type));
 }
 
-/* The table as the COPY statement names it, quotes and all: between "COPY " and the next blank
- * outside quotes. */
+/* The table as the COPY statement names it, quotes and all:
+ * between "COPY " and the next blank outside quotes. */
 static struct span table_in_copy(const char *copy_sql)
 {
     const char *at = copy_sql + strlen("COPY "), *end = at;

@@ -6,9 +6,9 @@
  * of the file ├── header ──────┼── header ──────┼── block ──┼── block ──┼ … ─┼── zeros, written
  * ahead ──────┤
  *
- * The header stands there twice: without its statements nobody can say what the rows of the whole
- * file are, so one bad sector must not be able to take it. Everything starts and ends on 4096
- * bytes, for O_DIRECT.
+ * The header stands there twice: without its statements nobody can say
+ * what the rows of the whole file are, so one bad sector must not be able
+ * to take it. Everything starts and ends on 4096 bytes, for O_DIRECT.
  *
  *   header (little-endian; the checksum covers bytes 8 … `bytes`, so every byte of it)
  *     0 u32 magic 'RMS1'      4 u32 crc               8 u32 bytes (of one copy, a multiple of 4096)
@@ -19,11 +19,11 @@
  *     u16 name_bytes          u16 table_bytes         u32 copy_bytes          name, table, COPY
  * statement
  *
- * Of two segments that both reach over a sequence the one with the higher number holds it: what was
- * in flight when a write failed, or was not proven durable when the machine stopped, is written
- * again in a new segment with the same sequences, and a segment is never written after that. So the
- * content of a segment ends at the smallest first_sequence of all segments after it, whatever
- * stands behind.
+ * Of two segments that both reach over a sequence the one with the higher number holds it:
+ * what was in flight when a write failed, or was not proven durable when the
+ * machine stopped, is written again in a new segment with the same sequences,
+ * and a segment is never written after that. So the content of a segment ends
+ * at the smallest first_sequence of all segments after it, whatever stands behind.
  *
  * Pure.
  */
@@ -63,17 +63,17 @@ enum segment_fault {
 
 /* One copy of the header, at the beginning of `bytes`; spans look into it. */
 NODISCARD enum segment_fault segment_read(struct span bytes, struct segment_header *out);
-/* How long the header at `bytes` (at least SEGMENT_FIXED_BYTES) says that it is; 0: it can't be
- * one. Not yet proven. */
+/* How long the header at `bytes` (at least SEGMENT_FIXED_BYTES)
+ * says that it is; 0: it can't be one. Not yet proven. */
 uint32_t segment_claimed_bytes(const uint8_t *bytes);
 /* Walks the streams: *offset starts at 0; false at the end. */
 bool segment_stream_next(const struct segment_header *header, size_t *offset,
                          struct segment_stream *out);
 
 /*
- * Making one: begin, add every stream, end; each false if `room` is used up. segment_place() then
- * says where it stands, and may be called again for the next segment of the same boot: the streams
- * stay.
+ * Making one: begin, add every stream, end; each false if `room` is used up.
+ * segment_place() then says where it stands, and may be called
+ * again for the next segment of the same boot: the streams stay.
  */
 struct segment_builder {
     uint8_t *bytes;

@@ -44,8 +44,8 @@ void segment_file_close(struct segment_file *segment)
     segment_file_forget(segment);
 }
 
-/* A bad sector is damage like any other: the page it is in becomes something that no checksum takes
- * for good. */
+/* A bad sector is damage like any other: the page it is
+ * in becomes something that no checksum takes for good. */
 static ssize_t read_around(struct segment_file *segment, uint64_t offset, size_t length)
 {
     size_t done = 0;
@@ -62,8 +62,8 @@ static ssize_t read_around(struct segment_file *segment, uint64_t offset, size_t
     return (ssize_t)done;
 }
 
-/* Makes `length` bytes at `offset`, or what the file still has of them, stand in the window; if it
- * has to read, then `ahead` bytes, a multiple of BLOCK_ALIGN. */
+/* Makes `length` bytes at `offset`, or what the file still has of them, stand
+ * in the window; if it has to read, then `ahead` bytes, a multiple of BLOCK_ALIGN. */
 static int look(struct segment_file *segment, uint64_t offset, size_t length, size_t ahead,
                 struct span *out)
 {

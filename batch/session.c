@@ -153,16 +153,16 @@ static enum outcome begin(struct writer *writer)
 
 /* ── A batch ── */
 
-/* When Postgres was busy with the batch before, the rows have waited for it; so many are worth a
- * batch of their own. */
+/* When Postgres was busy with the batch before, the rows
+ * have waited for it; so many are worth a batch of their own. */
 static uint32_t enough(const struct writer *writer)
 {
     uint32_t eighth = writer->options.batch_rows_max / 8;
     return eighth < 2048 ? 2048 : eighth;
 }
 
-/* Where damage in the spool was accepted there are no rows to store, but the checkpoint has to come
- * past it. */
+/* Where damage in the spool was accepted there are no rows
+ * to store, but the checkpoint has to come past it. */
 static bool skipped(const struct writer *writer)
 {
     bool found = false;
@@ -250,8 +250,8 @@ static void committed(struct writer *writer, struct batch *batch, const struct c
     all_is_well(writer);
 }
 
-/* Once may be an old writer's last batch, found where it went. Twice in a row it is alive: let it
- * have its way. */
+/* Once may be an old writer's last batch, found where it went.
+ * Twice in a row it is alive: let it have its way. */
 static enum outcome overtaken(struct writer *writer)
 {
     bool again = writer->overtaken;
@@ -282,8 +282,8 @@ static enum outcome refused(struct writer *writer, const struct batch *batch,
     return outcome_of(writer, ANSWER_REFUSED);
 }
 
-/* The sources that have rows in the batch that is about to go: checkpoint[0 … n). *dead_at: the
- * dead row's. */
+/* The sources that have rows in the batch that is about to go:
+ * checkpoint[0 … n). *dead_at: the dead row's. */
 static unsigned advance(struct writer *writer, const struct batch *batch,
                         const struct checkpoint **dead_at)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mail or disk? The shard mails what it can spare memory for, so what comes by mail may have gaps,
- * and after a restart or an absence of Postgres nothing of the past is mailed at all. The spool has
- * everything. So:
+ * Mail or disk? The shard mails what it can spare memory for, so what comes
+ * by mail may have gaps, and after a restart or an absence of Postgres
+ * nothing of the past is mailed at all. The spool has everything. So:
  *
  *   the mailed block …
  *     begins at `next`     is used
@@ -12,8 +12,8 @@
  *   no mail, but more      after a grace (a block is posted a moment after it has become durable)
  *   is durable             the disk is read
  *
- * A checkpoint may stand in the middle of a block, since another run's batches may have ended
- * there.
+ * A checkpoint may stand in the middle of a block,
+ * since another run's batches may have ended there.
  */
 #include "batch/source.h"
 #include "core/clock.h"
@@ -154,8 +154,8 @@ static enum fill put_aside(struct source *source, struct block *block)
     return FILL_SOME;
 }
 
-/* A block of this boot, straight from its maker: its lengths are believed, its payload is not
- * summed up again. */
+/* A block of this boot, straight from its maker:
+ * its lengths are believed, its payload is not summed up again. */
 static struct block_view view_of(const struct block *block)
 {
     struct block_view view;
@@ -214,8 +214,8 @@ static bool holds(const struct block_view *view, uint64_t sequence)
     return view->first_sequence <= sequence && sequence < view->first_sequence + view->rows;
 }
 
-/* What stands at `next`. 1: a block; 2: accepted damage, view->first_sequence says where it goes
- * on; or a failure that `why` explains. */
+/* What stands at `next`. 1: a block; 2: accepted damage,
+ * view->first_sequence says where it goes on; or a failure that `why` explains. */
 static int read_block(struct source *source, struct block_view *view,
                       const struct spool_stream **streams, unsigned *kinds, char *why)
 {

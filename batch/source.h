@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A source: one shard's events (or those of an orphaned spool) as the writer sees them. It owns the
- * cursor, knows when a row comes by mail and when from the disk, and returns every block. The
- * writer's thread.
+ * A source: one shard's events (or those of an orphaned spool)
+ * as the writer sees them. It owns the cursor, knows when a row comes by mail
+ * and when from the disk, and returns every block. The writer's thread.
  *
  *   0 ──────────── stored ──────────── next ──────────── durable ────►  sequence
  *     in Postgres          in a batch         to come

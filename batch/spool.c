@@ -229,8 +229,8 @@ static void close_for_good(struct spool *spool)
               spool->options.shard, spool->next - spool->durable);
 }
 
-/* All that was in flight when one failed has come back: what is not durable goes out again, in
- * another file. */
+/* All that was in flight when one failed has come back:
+ * what is not durable goes out again, in another file. */
 static void settle(struct spool *spool, struct ring *ring, uint64_t now_ns)
 {
     struct flight *flight = &spool->flight;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The spool of one shard: the events that have been accepted and are not yet (or only just) in
- * Postgres. It is the queue; memory is its cache. batch/spool.c opens with the bytes of a segment
- * drawn.
+ * The spool of one shard: the events that have been accepted and are not
+ * yet (or only just) in Postgres. It is the queue; memory is its cache.
+ * batch/spool.c opens with the bytes of a segment drawn.
  *
  * Thread: the shard's, but for spool_reader (the writer's). All disk work goes through the shard's
  * ring; only spool_open() (recovery, before the loop runs) and the reader use core/file.h.
@@ -45,21 +45,21 @@ struct spool_directory;
 enum { SPOOL_SECRET_BYTES = 16, SPOOL_NODE_MAX = 200, SPOOL_SHARDS_MAX = 64 };
 
 /*
- * Opens the directory, made if absent, and begins a new boot. 0, or -errno with a sentence in `why`
- * (512 bytes): -EWOULDBLOCK another process has it; -EINVAL it is another node's; -EPROTO a newer
- * version's; -EBADMSG its identity is damaged. Recovery and all shards come after this; it is
- * closed last.
+ * Opens the directory, made if absent, and begins a new boot. 0, or -errno
+ * with a sentence in `why` (512 bytes): -EWOULDBLOCK another process has it;
+ * -EINVAL it is another node's; -EPROTO a newer version's; -EBADMSG its identity
+ * is damaged. Recovery and all shards come after this; it is closed last.
  */
 NODISCARD int spool_directory_open(struct spool_directory **out, const char *path, const char *node,
                                    char *why);
 void spool_directory_close(struct spool_directory *directory);
 uint64_t spool_directory_epoch(const struct spool_directory *directory); /* never 0, below 2^63 */
 uint64_t spool_directory_boot(const struct spool_directory *directory);
-/* SPOOL_SECRET_BYTES random bytes that stay the same for the epoch: the key of the de-duplication
- * keys' hash. */
+/* SPOOL_SECRET_BYTES random bytes that stay the same
+ * for the epoch: the key of the de-duplication keys' hash. */
 const uint8_t *spool_directory_secret(const struct spool_directory *directory);
-/* A bit for each shard-NN that was there when it was opened: those above the shard count are
- * orphans. */
+/* A bit for each shard-NN that was there when it was opened:
+ * those above the shard count are orphans. */
 uint64_t spool_directory_shards(const struct spool_directory *directory);
 
 /* ── One shard's spool ──────────────────────────────────────────────────────────────────────── */
@@ -104,26 +104,26 @@ struct spool_recovery {
 NODISCARD int spool_open(struct spool **out, const struct spool_options *options,
                          struct spool_recovery *recovery, char *why);
 /*
- * Recovery alone, for the directory of a shard that no longer runs (a higher shard count left it):
- * afterwards a spool_reader finds every sequence below recovery->next. Options and errors as for
- * spool_open().
+ * Recovery alone, for the directory of a shard that no longer runs (a
+ * higher shard count left it): afterwards a spool_reader finds every
+ * sequence below recovery->next. Options and errors as for spool_open().
  */
 NODISCARD int spool_recover(const struct spool_options *options, struct spool_recovery *recovery,
                             char *why);
-/* All blocks have been given back, and everything in flight has completed or the ring has been
- * closed. */
+/* All blocks have been given back, and everything
+ * in flight has completed or the ring has been closed. */
 void spool_close(struct spool *spool);
 
-/* Room for a row of at most `row_bytes` (with a key) in the open block, beginning a new block if
- * need be; NULL: no block is free, nothing may be accepted now. row_bytes <= SPOOL_ROW_MAX always
- * fits an empty block. */
+/* Room for a row of at most `row_bytes` (with a key) in the open block,
+ * beginning a new block if need be; NULL: no block is free, nothing may
+ * be accepted now. row_bytes <= SPOOL_ROW_MAX always fits an empty block. */
 enum { SPOOL_ROW_MAX = BLOCK_BYTES_MAX - 16 * 1024 };
 NODISCARD uint8_t *spool_room(struct spool *spool, size_t row_bytes);
 /* The row just written, `bytes` long: its sequence. key {0,0}: none. */
 uint64_t spool_append(struct spool *spool, uint16_t stream, size_t bytes, struct dedup_key key);
-/* Producer `name` (1..128 bytes) has come to `count`, as of the rows appended so far. Cheap when
- * the same producer is marked again. False: no room (spool_room() first always leaves enough for
- * one). */
+/* Producer `name` (1..128 bytes) has come to `count`, as of the rows
+ * appended so far. Cheap when the same producer is marked again.
+ * False: no room (spool_room() first always leaves enough for one). */
 NODISCARD bool spool_mark(struct spool *spool, struct span name, uint64_t count);
 
 void spool_commit(struct spool *spool, struct ring *ring, uint64_t now_ns, int64_t wall_us);
@@ -149,13 +149,13 @@ struct block {
     void *owner;         /* the spool's own */
 };
 
-/* The next durable block that memory can spare for the writer, or NULL. Blocks may be left out
- * (memory is scarce, or they carry no rows): the writer sees the gap and reads them from the disk.
- */
+/* The next durable block that memory can spare for the writer, or NULL.
+ * Blocks may be left out (memory is scarce, or they carry no rows):
+ * the writer sees the gap and reads them from the disk. */
 struct block *spool_take(struct spool *spool);
 void spool_give_back(struct spool *spool, struct block *block);
-/* Snapshot source for a new segment: the spool asks for all producers' counts, to repeat them at
- * its head, so that freeing old segments loses none. Set once before the first commit. */
+/* Snapshot source for a new segment: the spool asks for all producers' counts, to repeat them
+ * at its head, so that freeing old segments loses none. Set once before the first commit. */
 void spool_set_marks(struct spool *spool, void *context,
                      bool (*each)(void *context, size_t *cursor, struct span *name,
                                   uint64_t *count));
@@ -173,8 +173,8 @@ struct spool_reader;
 NODISCARD int spool_reader_open(struct spool_reader **out, const char *directory, unsigned shard,
                                 char *why);
 void spool_reader_close(struct spool_reader *reader);
-/* What the directory itself says, without a live spool: for orphans left by a higher shard count.
- */
+/* What the directory itself says, without a live spool:
+ * for orphans left by a higher shard count. */
 uint64_t spool_reader_epoch(const struct spool_reader *reader);
 /*
  * The block that holds `sequence` (blocks below it are passed over; a view may begin before it,

@@ -8,10 +8,10 @@
  *   boot      16 bytes
  *     0 u32 magic 'RMT1'   4 u32 crc of 8 … 15     8 u64 boot
  *
- * Both are written to a file beside, made durable there and renamed: a reader sees the old one or
- * the new one. The epoch tells this directory from one that was lost or thrown away: the checkpoint
- * in Postgres is kept by it. Should `boot` be lost it is found again: the highest boot that any
- * segment names.
+ * Both are written to a file beside, made durable there and renamed:
+ * a reader sees the old one or the new one. The epoch tells this directory
+ * from one that was lost or thrown away: the checkpoint in Postgres is kept by it.
+ * Should `boot` be lost it is found again: the highest boot that any segment names.
  */
 #include "batch/spool_directory.h"
 #include "batch/little.h"
@@ -270,8 +270,8 @@ int spool_shard_open(int root, unsigned shard, bool make)
     return file_open(root, name, O_RDONLY | O_DIRECTORY, 0);
 }
 
-/* The directory's own name is durable only when the one above it is; one that may not be read has
- * to be trusted. */
+/* The directory's own name is durable only when the one
+ * above it is; one that may not be read has to be trusted. */
 static int open_root(const char *path)
 {
     int result = file_make_directory(AT_FDCWD, path, DIRECTORY_MODE);

@@ -15,8 +15,8 @@ struct spool_identity {
     uint8_t secret[SPOOL_SECRET_BYTES];
 };
 
-/* Reads `identity` in the directory open as `root`. 0, -ENOENT, -EBADMSG, -EPROTO or another
- * -errno. */
+/* Reads `identity` in the directory open as `root`.
+ * 0, -ENOENT, -EBADMSG, -EPROTO or another -errno. */
 NODISCARD int spool_identity_read(int root, struct spool_identity *out);
 
 /* The descriptor of the directory itself, and what it is to be called in messages. */

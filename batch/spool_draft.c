@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The open block. A row is written once, by its encoder, at the place in the buffer from which it
- * goes to the disk and to Postgres. What belongs to rows but stands behind them (runs, keys, marks)
- * can't know yet where that will be, so it collects aside and is put behind the last row when the
- * block is sealed.
+ * The open block. A row is written once, by its encoder, at the place in the buffer
+ * from which it goes to the disk and to Postgres. What belongs to rows but
+ * stands behind them (runs, keys, marks) can't know yet where that will be,
+ * so it collects aside and is put behind the last row when the block is sealed.
  *
  *   buffer   │ header's room │ row │ row │ row │ → next row …            ← never so far that what
  * waits aside aside    run run   key key key   mark                                  would not fit
@@ -192,8 +192,8 @@ static void snapshot_begin(struct spool *spool)
     snapshot->from = spool->current->number;
 }
 
-/* The last of the marks has been put somewhere: when the block that is sealed next is durable, so
- * are they all. */
+/* The last of the marks has been put somewhere:
+ * when the block that is sealed next is durable, so are they all. */
 static void snapshot_end(struct spool *spool)
 {
     struct snapshot *snapshot = &spool->snapshot;
@@ -211,10 +211,10 @@ static void snapshot_end(struct spool *spool)
 }
 
 /*
- * Goes on repeating the marks, as far as there are buffers to spare: it may take several turns. A
- * mark that changes meanwhile stands in a block of this segment or a later one anyway. Whatever is
- * marked here covers rows that have been appended before, so it must not overtake them: the draft
- * is behind them all.
+ * Goes on repeating the marks, as far as there are buffers to spare:
+ * it may take several turns. A mark that changes meanwhile stands in a block of this
+ * segment or a later one anyway. Whatever is marked here covers rows that have
+ * been appended before, so it must not overtake them: the draft is behind them all.
  */
 void spool_snapshot_continue(struct spool *spool)
 {

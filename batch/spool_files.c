@@ -8,9 +8,9 @@
  * what makes fdatasync cheap. grave     unlink → fsync of the directory; one at a time and the
  * oldest first, so that what a crash leaves is always the newest part of the spool, without a hole.
  *
- * A segment goes when all of it has been in Postgres for spool.retain_stored_s, and when every
- * producer's mark stands in a later one. With the disk space at its limit (80 %), stored segments
- * go earlier.
+ * A segment goes when all of it has been in Postgres for spool.retain_stored_s,
+ * and when every producer's mark stands in a later one.
+ * With the disk space at its limit (80 %), stored segments go earlier.
  */
 #include "batch/spool_internal.h"
 #include "core/log.h"

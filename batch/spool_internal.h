@@ -35,8 +35,8 @@ enum spool_slot {
     SPOOL_SLOT_CLOSE,
 };
 
-/* A block in memory. It is in exactly one place: free, the draft, sealed, in flight, durable, or
- * with the writer. */
+/* A block in memory. It is in exactly one place: free,
+ * the draft, sealed, in flight, durable, or with the writer. */
 struct buffer {
     struct list link;
     uint8_t *bytes; /* BLOCK_BYTES_MAX of them, aligned */
@@ -83,8 +83,8 @@ struct flight {
     unsigned failures;    /* in a row */
 };
 
-/* The block that rows are being written into. Runs, keys and marks wait aside until it is sealed.
- */
+/* The block that rows are being written into.
+ * Runs, keys and marks wait aside until it is sealed. */
 struct draft {
     struct buffer *buffer; /* NULL: none is open */
     uint32_t rows, rows_bytes, runs, keys, marks_bytes;
@@ -211,8 +211,8 @@ void spool_grave_complete(struct spool *spool, struct ring *ring,
 /* The readied segment, taken out; NULL: none is ready. */
 struct segment *spool_nursery_take(struct spool *spool);
 
-/* recovery.c: fills in segments, next_number, next, durable and, if `live`, makes a new current
- * segment. */
+/* recovery.c: fills in segments, next_number, next,
+ * durable and, if `live`, makes a new current segment. */
 NODISCARD int spool_recover_shard(struct spool *spool, struct spool_recovery *recovery, bool live,
                                   char *why);
 

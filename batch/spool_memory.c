@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The spool's memory: one mapping cut into buffers of a full block each, spool.memory bytes of
- * them.
+ * The spool's memory: one mapping cut into buffers
+ * of a full block each, spool.memory bytes of them.
  *
  * A durable block is lent to the writer as it is, so that it is never copied on its way to
  * Postgres. But a buffer is large, and under a trickle of events most of it would be air: a block
@@ -16,8 +16,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Buffers that are never lent: one fill of the flight, and what is being written and sealed behind
- * it. */
+/* Buffers that are never lent: one fill of the flight,
+ * and what is being written and sealed behind it. */
 enum { RESERVE_BESIDE_FLIGHT = 4 };
 
 /* A durable block in memory of its own size. */
@@ -89,8 +89,8 @@ static struct block *lend_copy(struct spool *spool, const struct buffer *buffer)
     return &copy->block;
 }
 
-/* The block in memory that can be spared for it, or NULL; either way the buffer has been taken care
- * of. */
+/* The block in memory that can be spared for it, or NULL;
+ * either way the buffer has been taken care of. */
 static struct block *lend(struct spool *spool, struct buffer *buffer)
 {
     buffer->block.bytes = span_of(buffer->bytes, buffer->length);

@@ -181,8 +181,8 @@ int spool_recover(const struct spool_options *options, struct spool_recovery *re
     return result;
 }
 
-/* A last witness: without it the next start could not tell damage of the last block from a block
- * never finished. */
+/* A last witness: without it the next start could not tell
+ * damage of the last block from a block never finished. */
 static void sign_off(struct spool *spool)
 {
     struct segment *current = spool->current;

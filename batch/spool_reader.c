@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The reader: from the disk, what memory could not keep for the writer, and what an earlier boot
- * left.
+ * The reader: from the disk, what memory could not
+ * keep for the writer, and what an earlier boot left.
  *
  * It stands in one segment, at one block, and walks: asked for one sequence after the other it
  * reads each byte of the spool once, in large reads. Only when the block at hand does not lead on
@@ -145,8 +145,8 @@ static int enter(struct spool_reader *reader, uint64_t number)
     return result;
 }
 
-/* Goes into the segment that holds `sequence`. 1: another one than before; 0: it is this one, or
- * there is none yet. */
+/* Goes into the segment that holds `sequence`. 1:
+ * another one than before; 0: it is this one, or there is none yet. */
 static int find(struct spool_reader *reader, uint64_t sequence, char *why)
 {
     struct search search = {
@@ -208,8 +208,8 @@ static int pass_over(struct block_view *view)
 
 enum walk { WALK_ON, WALK_FOUND, WALK_LOST, WALK_END, WALK_DAMAGED, WALK_PAST };
 
-/* Where a good block leads; its place is remembered, so that it need not be read again to be
- * passed. */
+/* Where a good block leads; its place is remembered,
+ * so that it need not be read again to be passed. */
 static enum walk judge(struct spool_reader *reader, uint64_t sequence,
                        const struct block_view *view, uint32_t room)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery's writing: segments made whole under the name rescue.tmp, durable there, and only then
- * given their names. Whatever moment the machine stops in, each name stands for the old file or for
- * the new one.
+ * Recovery's writing: segments made whole under the name rescue.tmp,
+ * durable there, and only then given their names. Whatever moment the
+ * machine stops in, each name stands for the old file or for the new one.
  */
 #include "batch/recovery.h"
 #include "core/clock.h"
@@ -253,8 +253,8 @@ static int tail_piece(struct tail *tail, const struct found *found, const struct
     return 0;
 }
 
-/* The pieces of a segment behind its last loss: what stands before one must not be superseded
- * without it. */
+/* The pieces of a segment behind its last loss:
+ * what stands before one must not be superseded without it. */
 static int tail_segment(struct tail *tail, struct found *found)
 {
     struct recovery *recovery = tail->recovery;
@@ -358,8 +358,8 @@ static int write_live(struct rescue *rescue, struct spool *spool)
     return result < 0 ? result : rescue_header(rescue, spool->header, &place);
 }
 
-/* The file that commits go to: with O_DIRECT if the file system can, which shows at the first
- * write. */
+/* The file that commits go to: with O_DIRECT if the
+ * file system can, which shows at the first write. */
 static int open_live(struct spool *spool, const struct segment *segment)
 {
     char name[SEGMENT_NAME_BYTES];

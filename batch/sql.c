@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Values as SQL text. A simple-query message, the only kind that may hold several statements, takes
- * no parameters.
+ * Values as SQL text. A simple-query message, the only kind
+ * that may hold several statements, takes no parameters.
  */
 #include "batch/sql.h"
 

@@ -9,8 +9,8 @@
 #include "core/must.h"
 #include "core/span.h"
 
-/* Puts `text` as a literal that means the same under every setting; without NUL bytes, which no
- * text can hold. */
+/* Puts `text` as a literal that means the same under every
+ * setting; without NUL bytes, which no text can hold. */
 NODISCARD bool sql_put_text(struct buf *sql, struct span text);
 /* Puts bytes as a bytea literal. */
 NODISCARD bool sql_put_bytes(struct buf *sql, struct span bytes);

@@ -13,8 +13,8 @@
  * first, so that its lock keeps a zombie's COPY waiting, and so that a refusal of a later statement
  * can't be mistaken for it.
  *
- * The burial stands before the COPYs: an error at commit is then always the last COPY's, or there
- * is none.
+ * The burial stands before the COPYs: an error at commit
+ * is then always the last COPY's, or there is none.
  */
 #include "batch/store.h"
 #include "batch/copy.h"

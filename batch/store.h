@@ -18,8 +18,8 @@ struct checkpoint {
     uint64_t from, to; /* the advance; in store_settle() `to` is where it stands */
 };
 
-/* Reads the checkpoints with their rows locked, which waits for a transaction of ours that may
- * still be on its way; makes those that are not there, at 0. */
+/* Reads the checkpoints with their rows locked, which waits for a transaction
+ * of ours that may still be on its way; makes those that are not there, at 0. */
 NODISCARD enum answer store_settle(struct postgres *postgres, const struct patience *patience,
                                    const char *node, struct checkpoint *checkpoint,
                                    unsigned checkpoints);
@@ -40,8 +40,8 @@ struct store_job {
 /* What the server was at when it refused. */
 enum store_stage { STORE_CHECKPOINT, STORE_BURIAL, STORE_COPY };
 
-/* OK: committed. REFUSED: nothing of it was, *stage and *lot (of STORE_COPY) say at what. LOST:
- * nobody knows. */
+/* OK: committed. REFUSED: nothing of it was, *stage
+ * and *lot (of STORE_COPY) say at what. LOST: nobody knows. */
 NODISCARD enum answer store_batch(struct postgres *postgres, const struct patience *patience,
                                   const struct store_job *job, enum store_stage *stage,
                                   unsigned *lot);

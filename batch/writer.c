@@ -8,9 +8,9 @@
  *   start ─► │ connect, tables, checkpoints, batches …  │ ─► trouble ─► pause ─► again
  *            └──────────────────────────────────────────┘       └─ stop ─► let go, disconnect
  *
- * Between two sessions nothing of the shards' is kept: what is mailed is given back at once, and
- * read from the disk when its turn has come. The log speaks when the state or its reason changes,
- * not at every attempt.
+ * Between two sessions nothing of the shards' is kept: what is mailed
+ * is given back at once, and read from the disk when its turn has come.
+ * The log speaks when the state or its reason changes, not at every attempt.
  */
 #include "batch/sql.h"
 #include "batch/writer_state.h"
@@ -144,8 +144,8 @@ static void pause_for(struct writer *writer, unsigned ms)
     }
 }
 
-/* Doubles, and spreads: many writers that lost one server must not all come back in the same
- * moment. */
+/* Doubles, and spreads: many writers that lost one
+ * server must not all come back in the same moment. */
 static unsigned next_retry_ms(struct writer *writer)
 {
     uint32_t chance;

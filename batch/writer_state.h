@@ -52,8 +52,8 @@ struct writer {
     char reason[256];
 };
 
-/* Fills `gathering`, a step of each source a round, at most `rounds` times. True: there may be
- * more. A spool that can't be read is reported in `why`; the batch then counts as complete. */
+/* Fills `gathering`, a step of each source a round, at most `rounds` times. True: there may
+ * be more. A spool that can't be read is reported in `why`; the batch then counts as complete. */
 bool gather(struct writer *writer, unsigned rounds);
 /* `gathering` takes no more rows. */
 bool gather_complete(const struct writer *writer);
@@ -67,8 +67,8 @@ int look_idle(void *context, uint64_t waited_ns);
 /* One session: connects if need be, then batch after batch, until trouble or stop. */
 enum outcome writer_session(struct writer *writer);
 
-/* Everything lent goes back, nothing is gathered any more; the next session begins at the
- * checkpoints. */
+/* Everything lent goes back, nothing is gathered any more;
+ * the next session begins at the checkpoints. */
 void writer_let_go(struct writer *writer);
 /* Gives back what comes by mail, as long as nothing is to be done with it. */
 void writer_drop_mail(struct writer *writer);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Growth doubles, so that appending n bytes costs O(n) in all; it stops at `max`. A buffer over
- * memory that its owner lends (capacity == max) never asks for any: that is how the log builds its
- * lines on the stack.
+ * Growth doubles, so that appending n bytes costs O(n) in all;
+ * it stops at `max`. A buffer over memory that its owner lends (capacity == max)
+ * never asks for any: that is how the log builds its lines on the stack.
  */
 #include "core/buf.h"
 
@@ -87,8 +87,8 @@ bool buf_print(struct buf *buf, const char *format, ...)
     return room != NULL;
 }
 
-/* The length of the UTF-8 character at the start of `text` (RFC 3629: no overlong forms, no
- * surrogates, nothing above U+10FFFF), or 0. */
+/* The length of the UTF-8 character at the start of `text` (RFC 3629:
+ * no overlong forms, no surrogates, nothing above U+10FFFF), or 0. */
 static size_t character_length(struct span text)
 {
     const uint8_t *at = text.at;

@@ -57,8 +57,8 @@ NODISCARD int config_load(struct config *config, const char *file, char *const *
                           const char *const *overrides, unsigned overrides_count, FILE *errors);
 void config_free(struct config *config); /* wipes secrets */
 
-/* Every option with its value and help, as an INI file that config_load() reads back. Secrets are
- * not shown. */
+/* Every option with its value and help, as an INI file
+ * that config_load() reads back. Secrets are not shown. */
 void config_print(const struct config *config, FILE *out);
 /* The table for --help and the manual: name, default, bounds, help. */
 void config_help(FILE *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A fault is written down with where it stood and reading goes on, so that one start names all of
- * them.
+ * A fault is written down with where it stood and reading
+ * goes on, so that one start names all of them.
  *
  * A value is quoted in a message only where the option is a number, a flag or a choice: never a
  * text, and nothing of [key …]. What somebody put in the wrong place may still be a secret.

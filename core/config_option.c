@@ -63,8 +63,8 @@ const struct config_option *config_option_find(const char *section, const char *
     return NULL;
 }
 
-/* What a suffix multiplies by, in thousandths of the unit: "s" after an ms option is 1000 of it,
- * "ms" after an s option a thousandth. 0: no such suffix here. */
+/* What a suffix multiplies by, in thousandths of the unit: "s" after an ms option
+ * is 1000 of it, "ms" after an s option a thousandth. 0: no such suffix here. */
 static int64_t scale_thousandths(const char *unit, const char *suffix)
 {
     if (*suffix == '\0' || strcasecmp(suffix, unit) == 0)

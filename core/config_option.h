@@ -38,9 +38,9 @@ enum {
 
 extern const struct config_option config_options[CONFIG_OPTIONS];
 
-/* A section that may stand several times, each with a name: [stream NAME], [key KID]. Its fields in
- * struct config are an array and a count; an element is texts only, of which the first is the name.
- */
+/* A section that may stand several times, each with a name: [stream NAME],
+ * [key KID]. Its fields in struct config are an array and a count;
+ * an element is texts only, of which the first is the name. */
 struct config_repeat {
     const char *section;
     size_t array, count, element;
@@ -88,8 +88,8 @@ static inline unsigned *config_count(struct config *config, const struct config_
 /* Texts are one line without control characters. */
 bool config_text_allowed(const char *text);
 
-/* Rules that hold between options, a line to `errors` for each that is broken: how many. Warnings
- * do not count. */
+/* Rules that hold between options, a line to `errors`
+ * for each that is broken: how many. Warnings do not count. */
 unsigned config_check(const struct config *config, FILE *errors);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration as an INI file, and config.def as a table for people. Secrets stand as a
- * comment.
+ * The configuration as an INI file, and config.def
+ * as a table for people. Secrets stand as a comment.
  */
 #include "core/config_option.h"
 

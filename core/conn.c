@@ -55,8 +55,8 @@ static struct conn *refuse(struct shard *shard, struct turn *turn, int socket, u
     return NULL;
 }
 
-/* Some kernels' multishot accept returned what is no socket (6.6 to 6.8): that is not ours to
- * close. One that has been reset already is welcome: what it sent before may still be read. */
+/* Some kernels' multishot accept returned what is no socket (6.6 to 6.8): that is not ours
+ * to close. One that has been reset already is welcome: what it sent before may still be read. */
 static bool is_socket(struct conn *conn, struct turn *turn)
 {
     int result = socket_peer(conn->socket, conn->peer);
@@ -77,8 +77,8 @@ static bool greet(struct conn *conn, struct turn *turn)
     return conn->wire;
 }
 
-/* A connected socket becomes a connection with a wire, or is closed: NULL. Its door has counted it.
- */
+/* A connected socket becomes a connection with a wire,
+ * or is closed: NULL. Its door has counted it. */
 struct conn *conn_open(struct shard *shard, struct turn *turn, int socket, unsigned door)
 {
     if (shard_draining(shard))

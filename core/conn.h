@@ -2,16 +2,16 @@
 /*
  * A connection, as the rooms above see it, and the wire that speaks on it.
  *
- * The shard owns connections: it receives, sends, times and closes. A *wire* is the state of one
- * protocol on one connection; it has no I/O of its own. Everything here is called on the shard's
- * thread.
+ * The shard owns connections: it receives, sends, times and closes.
+ * A *wire* is the state of one protocol on one connection;
+ * it has no I/O of its own. Everything here is called on the shard's thread.
  *
  *   bytes in ─► conn (keeps what a wire left) ─► wire->ops->input ─► intake … conn_send() ─► bytes
  * out a reply that must wait ─► conn_hold() ─► (durable) ─► ops->released
  *
- * Life: the house's `greet` makes the wire; the shard calls `input` …; then exactly one `fini`,
- * after which the connection's handle is stale. No call below frees the connection or the wire
- * under its caller.
+ * Life: the house's `greet` makes the wire; the shard calls `input` …;
+ * then exactly one `fini`, after which the connection's handle is stale.
+ * No call below frees the connection or the wire under its caller.
  */
 #ifndef CORE_CONN_H
 #define CORE_CONN_H
@@ -33,9 +33,9 @@ struct ticket {
 enum ack_level { ACK_NONE, ACK_RECEIVED, ACK_SPOOLED, ACK_STORED };
 
 /*
- * A reply that waits until `through` (and `other`, if it is on another shard) has reached `level`.
- * Released in the order in which they were held on one connection: a hold behind an unreleased one
- * waits.
+ * A reply that waits until `through` (and `other`, if it is on another shard)
+ * has reached `level`. Released in the order in which they were
+ * held on one connection: a hold behind an unreleased one waits.
  */
 struct hold {
     enum ack_level level; /* ACK_NONE or ACK_RECEIVED: waits for nothing but its turn */
@@ -61,15 +61,15 @@ struct wire_ops {
      * far; it is offered the rest later.
      */
     ptrdiff_t (*input)(struct wire *wire, struct turn *turn, uint8_t *at, size_t length);
-    /* The peer sent its end of stream; no input will follow. Default (NULL): flush, wait for holds,
-     * close. */
+    /* The peer sent its end of stream; no input will follow.
+     * Default (NULL): flush, wait for holds, close. */
     void (*ended)(struct wire *wire, struct turn *turn);
     /* The hold has come true. Default (NULL): conn_send(hold->reply), or conn_abort(). */
     void (*released)(struct wire *wire, struct turn *turn, const struct hold *hold);
     /* The time given to conn_deadline() has come. */
     void (*deadline)(struct wire *wire, struct turn *turn);
-    /* The server stops: say good-bye and conn_finish() as the protocol wants. NULL: conn_finish().
-     */
+    /* The server stops: say good-bye and conn_finish()
+     * as the protocol wants. NULL: conn_finish(). */
     void (*drain)(struct wire *wire, struct turn *turn);
     /* What was queued has been sent, and the queue had been over its soft limit. May be NULL. */
     void (*writable)(struct wire *wire, struct turn *turn);
@@ -83,9 +83,9 @@ struct wire {
     struct conn *conn;
 };
 
-/* Queues bytes; they leave at the end of the turn, all that waits in one send. False: over the
- * connection's output limit or no memory; nothing was queued (the wire decides what that means,
- * usually conn_abort()). */
+/* Queues bytes; they leave at the end of the turn, all that waits in one send.
+ * False: over the connection's output limit or no memory;
+ * nothing was queued (the wire decides what that means, usually conn_abort()). */
 NODISCARD bool conn_send(struct conn *conn, struct turn *turn, const void *bytes, size_t length);
 size_t conn_queued(const struct conn *conn); /* bytes queued or in flight */
 
@@ -107,14 +107,14 @@ void conn_finish(struct conn *conn, struct turn *turn);
 /* Close now; what is queued is dropped. */
 void conn_abort(struct conn *conn, struct turn *turn);
 
-/* The protocol changed (HTTP → WebSocket): from now on `wire` is spoken. The old one's fini is
- * called. */
+/* The protocol changed (HTTP → WebSocket):
+ * from now on `wire` is spoken. The old one's fini is called. */
 void conn_change_wire(struct conn *conn, struct turn *turn, struct wire *wire);
 /* Names the target before returning WIRE_HAND_OVER. */
 void conn_hand_over(struct conn *conn, unsigned shard);
 
-/* What the wire has not used yet, for `ended`: a last line without its newline. Valid until the
- * wire returns. */
+/* What the wire has not used yet, for `ended`:
+ * a last line without its newline. Valid until the wire returns. */
 struct span conn_rest(const struct conn *conn);
 
 uint64_t conn_id(const struct conn *conn); /* unique in this process: shard, slot, generation */

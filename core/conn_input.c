@@ -11,10 +11,10 @@
  *               cut in two                  └─ so it goes on here, in place; what is left spills
  * again
  *
- * So only a message that was cut is copied: of the new buffer 512 bytes are put behind the spill,
- * then more each time the wire says that it is not enough, until it has used all that lay there
- * before. A wire changes only bytes that it uses, so the bytes behind those are still good in the
- * buffer.
+ * So only a message that was cut is copied: of the new buffer 512 bytes are put
+ * behind the spill, then more each time the wire says that it is not enough,
+ * until it has used all that lay there before. A wire changes only bytes
+ * that it uses, so the bytes behind those are still good in the buffer.
  */
 #include "core/conn_internal.h"
 #include "core/log.h"
@@ -226,8 +226,8 @@ static size_t offer_spill(struct conn *conn, struct turn *turn)
     return used;
 }
 
-/* Splices the new bytes behind the spill until what lay there before is used. How many of the new
- * ones that took; all of them, if the spill is still there. */
+/* Splices the new bytes behind the spill until what lay there before is used.
+ * How many of the new ones that took; all of them, if the spill is still there. */
 static size_t feed_spill(struct conn *conn, struct turn *turn, const uint8_t *at, size_t length)
 {
     size_t before = conn->spill.length, spliced = 0;

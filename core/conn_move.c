@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From one shard to another: a letter with the socket, and with the bytes that were received and
- * not used. The receiving shard makes it a new connection with a new wire, which is offered these
- * bytes first.
+ * From one shard to another: a letter with the socket, and with the bytes
+ * that were received and not used. The receiving shard makes it a new
+ * connection with a new wire, which is offered these bytes first.
  *
  * Two kinds of connections move: one that has just been accepted while another shard has fewer on
  * that door, and one whose wire asked for it. The latter first sends what is queued and waits until
  * nothing of it is in flight.
  *
- * Each shard counts its connections by door in atomics that all may see; who gives a connection
- * away counts it for the receiver at once, so that two shards that give at the same time see each
- * other's gifts.
+ * Each shard counts its connections by door in atomics that all may see;
+ * who gives a connection away counts it for the receiver at once,
+ * so that two shards that give at the same time see each other's gifts.
  */
 #include "core/conn_internal.h"
 #include "core/log.h"
@@ -97,8 +97,8 @@ void conn_hand_over(struct conn *conn, unsigned shard)
     conn->target = (uint8_t)shard;
 }
 
-/* At the end of a turn. A full mailbox: the connection stays in the list, and the next turn tries
- * again. */
+/* At the end of a turn. A full mailbox: the connection
+ * stays in the list, and the next turn tries again. */
 void conn_move(struct conn *conn, struct turn *turn)
 {
     struct shard *shard = conn->shard;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes to the socket. One send is in flight at a time, so their order is certain; what is queued
- * meanwhile gathers behind it, and at the end of a turn all that has gathered becomes the next
- * send. Both buffers come from the heap and go back when they are empty: a connection that is
- * silent owns neither.
+ * Bytes to the socket. One send is in flight at a time, so their order is certain;
+ * what is queued meanwhile gathers behind it, and at the end of a turn all
+ * that has gathered becomes the next send. Both buffers come from the heap
+ * and go back when they are empty: a connection that is silent owns neither.
  */
 #include "core/conn_internal.h"
 

@@ -22,8 +22,8 @@
 
 #define POLYNOMIAL 0x82F63B78u /* reflected */
 
-/* CRC is linear: the table's entry for a byte is the sum of those for its bits, and these stand
- * here. */
+/* CRC is linear: the table's entry for a byte is the sum
+ * of those for its bits, and these stand here. */
 #define BIT(n, k, value) (((n) >> (k)&1) != 0 ? (value) : 0u)
 #define ENTRY(n)                                                                                   \
     (BIT(n, 0, 0xF26B8303u) ^ BIT(n, 1, 0xE13B70F7u) ^ BIT(n, 2, 0xC79A971Fu) ^                    \
@@ -72,9 +72,9 @@ HARDWARE static inline uint64_t multiply(uint32_t a, uint32_t b)
 }
 
 /*
- * x^n mod P. Squaring x^m by `multiply` and the instruction gives x^(2m + 33), and with the product
- * shifted back by one place x^(2m + 32): so every n above the base case comes from m = (n >> 1) -
- * 16, in log n steps.
+ * x^n mod P. Squaring x^m by `multiply` and the instruction gives x^(2m
+ * + 33), and with the product shifted back by one place x^(2m + 32):
+ * so every n above the base case comes from m = (n >> 1) - 16, in log n steps.
  */
 HARDWARE static uint32_t power(uint64_t n)
 {

@@ -27,8 +27,8 @@ NODISCARD int file_rename(int directory, const char *from, const char *to);
 NODISCARD int file_remove(int directory, const char *name);
 /* An exclusive advisory lock held until the descriptor is closed; -EWOULDBLOCK: somebody has it. */
 NODISCARD int file_lock(int file);
-/* Calls `each` for every entry but . and .., in no order; stops at the first that returns non-zero.
- */
+/* Calls `each` for every entry but . and .., in no order;
+ * stops at the first that returns non-zero. */
 NODISCARD int file_list(int directory, int (*each)(void *context, const char *name), void *context);
 /* Bytes free to this user on the file system that `file` is on. */
 NODISCARD int64_t file_space(int file);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The gateway: what one shard's connections lead to. It stands on the roof, sees all rooms, and fills in the shard's
- * `struct house`: which wire speaks at which door, and what happens in a turn between the sockets and the spool.
+ * The gateway: what one shard's connections lead to. It stands on the roof,
+ * sees all rooms, and fills in the shard's `struct house`: which wire speaks
+ * at which door, and what happens in a turn between the sockets and the spool.
  * One a shard; after gateway_open() everything is called on the shard's thread.
  */
 #ifndef CORE_GATEWAY_H
@@ -20,7 +21,8 @@ struct gateway;
 
 enum door { DOOR_TCP, DOOR_HTTP };
 
-/* What all shards and the operator's pages see of the whole process. Made before the threads, then read-only. */
+/* What all shards and the operator's pages see of the whole
+ * process. Made before the threads, then read-only. */
 struct node {
     const struct config *config;
     const char *name;

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/* What is allowed now, after having asked for `wanted`: beyond the hard limit if we may, else up to
- * it. */
+/* What is allowed now, after having asked for `wanted`:
+ * beyond the hard limit if we may, else up to it. */
 static uint64_t raise_limit(int resource, uint64_t wanted)
 {
     struct rlimit limit;

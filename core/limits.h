@@ -11,8 +11,8 @@
 
 enum { LIMITS_WHY = 256 }; /* bytes of a sentence */
 
-/* RLIMIT_NOFILE to at least `wanted`, if it can be had, else as near as it can be. 0, or -EMFILE
- * with what to change; the process may go on with fewer connections. */
+/* RLIMIT_NOFILE to at least `wanted`, if it can be had, else as near as it can be.
+ * 0, or -EMFILE with what to change; the process may go on with fewer connections. */
 NODISCARD int limits_raise_descriptors(uint64_t wanted, char *why);
 /* RLIMIT_MEMLOCK likewise. 0 or -ENOMEM; only old kernels and registered buffers need it. */
 NODISCARD int limits_raise_locked_memory(uint64_t wanted, char *why);

@@ -36,8 +36,8 @@ void log_setup(enum log_level least, enum log_format format)
     setup.format = format;
 }
 
-/* May this line be written? *swallowed: lines that this site lost in the last second that it was
- * busy. */
+/* May this line be written? *swallowed: lines that this
+ * site lost in the last second that it was busy. */
 static bool site_open(struct log_site *site, uint32_t *swallowed)
 {
     *swallowed = 0;

@@ -6,11 +6,11 @@
  *              ▼                ▼
  *   │ free … │ letters waiting │ free … │        place of letter n: n & mask
  *
- * `posted` is written by the poster alone, `taken` by the taker alone; both only grow (64 bits
- * never wrap). Releasing `posted` publishes the letter's bytes, acquiring it makes them readable;
- * the same with `taken` for the place that has become free. Each side looks at the other's line
- * only when its own stale copy says full or empty, so that a line crosses between cores once in
- * many letters.
+ * `posted` is written by the poster alone, `taken` by the taker alone;
+ * both only grow (64 bits never wrap). Releasing `posted` publishes the letter's bytes,
+ * acquiring it makes them readable; the same with `taken` for the place that has
+ * become free. Each side looks at the other's line only when its own stale copy
+ * says full or empty, so that a line crosses between cores once in many letters.
  */
 #include "core/mail.h"
 

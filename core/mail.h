@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mail: bounded rings between two threads, one that posts and one that takes. No locks; a letter is copied
- * in and copied out. This is the only way in which shards, the writer and the stages speak to one another.
+ * Mail: bounded rings between two threads, one that posts and one that takes.
+ * No locks; a letter is copied in and copied out. This is the only
+ * way in which shards, the writer and the stages speak to one another.
  *
  *   poster                                 taker
  *   mail_post() … mail_post()              sleeper_lie_down(); look again; sleep; sleeper_got_up()
  *   sleeper_wake() once a turn             mail_take() until it says false
  *
- * Indices only grow; each side keeps a stale copy of the other's and re-reads it only when it seems full
- * or empty. Head and tail stand on cache lines of their own.
+ * Indices only grow; each side keeps a stale copy of the other's and re-reads it only when it seems
+ * full or empty. Head and tail stand on cache lines of their own.
  */
 #ifndef CORE_MAIL_H
 #define CORE_MAIL_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * must(): what has to be true whatever a peer sends. It stays in release builds. A false one is our own
- * bug: it says where, and aborts. Peer input, the disk, the network and Postgres are never judged with it.
+ * must(): what has to be true whatever a peer sends. It stays in release builds.
+ * A false one is our own bug: it says where, and aborts. Peer input,
+ * the disk, the network and Postgres are never judged with it.
  */
 #ifndef CORE_MUST_H
 #define CORE_MUST_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The distance of two words is the least number of letters to insert, drop, change, or swap with
- * their neighbour (Damerau and Levenshtein's, each place edited once). The table of distances
- * between all beginnings of the two is filled row by row; three rows are kept, since a swap looks
- * two back.
+ * The distance of two words is the least number of letters to insert,
+ * drop, change, or swap with their neighbour (Damerau and Levenshtein's,
+ * each place edited once). The table of distances between all beginnings of the two
+ * is filled row by row; three rows are kept, since a swap looks two back.
  */
 #include "core/nearest.h"
 

@@ -34,8 +34,8 @@ uint32_t pool_index(const struct pool *pool, const void *object);
 uint32_t pool_generation(const struct pool *pool, const void *object);
 uint32_t pool_in_use(const struct pool *pool);
 
-/* Walks those in use: start with *cursor = 0; NULL at the end. Objects may be given back on the
- * way. */
+/* Walks those in use: start with *cursor = 0;
+ * NULL at the end. Objects may be given back on the way. */
 NODISCARD void *pool_next(struct pool *pool, uint32_t *cursor);
 
 struct heap;
@@ -44,16 +44,16 @@ NODISCARD struct heap *heap_open(size_t budget);
 /* Everything must have come back. */
 void heap_close(struct heap *heap);
 
-/* At least `bytes` (> 0), uninitialised; *capacity is how many there are. NULL: over the budget, or
- * no memory. */
+/* At least `bytes` (> 0), uninitialised; *capacity is how
+ * many there are. NULL: over the budget, or no memory. */
 NODISCARD void *heap_get(struct heap *heap, size_t bytes, size_t *capacity);
 /* `capacity` as heap_get() said. NULL is nothing. */
 void heap_put(struct heap *heap, void *at, size_t capacity);
 /* Bytes that are out. */
 size_t heap_bytes(const struct heap *heap);
 
-/* A run moves to another thread's heap: the one forgets it, the other adopts it (false: over its
- * budget). */
+/* A run moves to another thread's heap: the one forgets it,
+ * the other adopts it (false: over its budget). */
 void heap_forget(struct heap *heap, size_t capacity);
 NODISCARD bool heap_adopt(struct heap *heap, size_t capacity);
 /* Frees a run that has been forgotten and was not adopted. */

@@ -2,10 +2,10 @@
 /*
  * How the ring works.
  *
- * Setting up: the ring is made disabled, gets its receive buffers and the list of the operations
- * that this file uses (all others are then refused by the kernel, whoever may have got hold of the
- * descriptor), and is enabled. What differs between kernels is found out by trying it on a socket
- * pair.
+ * Setting up: the ring is made disabled, gets its receive buffers and the list
+ * of the operations that this file uses (all others are then refused
+ * by the kernel, whoever may have got hold of the descriptor), and is enabled.
+ * What differs between kernels is found out by trying it on a socket pair.
  *
  * A request's user_data, which the kernel brings back:
  *
@@ -308,9 +308,9 @@ static bool own_completed(struct ring *ring, struct ring_id id, int32_t result,
 }
 
 /*
- * The write's half comes only if it failed or was short, and then the sync's does not: the kernel
- * skips the completions of a chain whose head failed. Should one send it nevertheless, its
- * generation is stale.
+ * The write's half comes only if it failed or was short, and then the sync's does not:
+ * the kernel skips the completions of a chain whose head failed.
+ * Should one send it nevertheless, its generation is stale.
  */
 static bool half_completed(struct ring *ring, struct ring_id half, int32_t result,
                            struct completion *out)
@@ -326,8 +326,8 @@ static bool half_completed(struct ring *ring, struct ring_id half, int32_t resul
     return true;
 }
 
-/* A kernel that does not know multishot accept says so here; from then on it is asked for one at a
- * time. */
+/* A kernel that does not know multishot accept says so here;
+ * from then on it is asked for one at a time. */
 static void accept_completed(struct ring *ring, struct completion *out)
 {
     if (out->result != -EINVAL || !ring->features.multishot_accept)

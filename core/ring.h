@@ -2,12 +2,12 @@
 /*
  * The ring: the one door to the kernel's io_uring, and the only file that includes liburing.
  *
- * One ring belongs to one thread, which opens it there (IORING_SETUP_SINGLE_ISSUER). Requests are
- * only queued by the calls below; they reach the kernel in the next ring_wait(), all in one system
- * call. Each request names itself with a ring_id, and its completion brings that id back: an
- * operation, a slot and a generation, never a pointer, so that a late completion for something that
- * is gone is recognised. Memory that a request names (bytes, file names) must stay as it is until
- * its completion.
+ * One ring belongs to one thread, which opens it there (IORING_SETUP_SINGLE_ISSUER).
+ * Requests are only queued by the calls below; they reach the kernel in the next
+ * ring_wait(), all in one system call. Each request names itself with a ring_id,
+ * and its completion brings that id back: an operation, a slot and a generation,
+ * never a pointer, so that a late completion for something that is gone is recognised.
+ * Memory that a request names (bytes, file names) must stay as it is until its completion.
  *
  * The simulation replaces this file's .c at link time (tests/sim/ring.c), and core/file.c and
  * core/clock.c with it: nothing above knows the difference.
@@ -70,14 +70,14 @@ struct ring_options {
 };
 
 /*
- * Opens a ring on the calling thread. 0, or -errno with a sentence in `why` (>= 256 bytes) that an
- * operator can act on: -ENOSYS/-EPERM when the kernel has no io_uring or kernel.io_uring_disabled
- * forbids it, -ENOMEM when RLIMIT_MEMLOCK is too small, -EOPNOTSUPP when the kernel is older
- * than 6.1.
+ * Opens a ring on the calling thread. 0, or -errno with a sentence in `why`
+ * (>= 256 bytes) that an operator can act on: -ENOSYS/-EPERM when the kernel
+ * has no io_uring or kernel.io_uring_disabled forbids it, -ENOMEM when
+ * RLIMIT_MEMLOCK is too small, -EOPNOTSUPP when the kernel is older than 6.1.
  */
 NODISCARD int ring_open(struct ring **out, const struct ring_options *options, char *why);
-/* On the ring's thread, or on another after that one has ended. Rings that wake one another: first
- * all the threads end, then the rings are closed. */
+/* On the ring's thread, or on another after that one has ended.
+ * Rings that wake one another: first all the threads end, then the rings are closed. */
 void ring_close(struct ring *ring);
 struct ring_features ring_features(const struct ring *ring);
 
@@ -115,9 +115,9 @@ void ring_buffer_put(struct ring *ring, int32_t buffer);
 unsigned ring_buffers_free(const struct ring *ring);
 
 /*
- * Submits what is queued and waits for at least one completion, until `timeout_ns` has passed (0:
- * only look; -1: for ever). Returns how many of `out[max]` it filled, or -errno for a ring that is
- * broken.
+ * Submits what is queued and waits for at least one completion,
+ * until `timeout_ns` has passed (0: only look; -1: for ever).
+ * Returns how many of `out[max]` it filled, or -errno for a ring that is broken.
  */
 NODISCARD int ring_wait(struct ring *ring, struct completion *out, unsigned max,
                         int64_t timeout_ns);
@@ -127,10 +127,10 @@ bool ring_ready(const struct ring *ring);
 uint64_t ring_overflows(const struct ring *ring);
 
 /*
- * Waking a ring that waits. ring_doorbell() is an eventfd that any thread may write 8 bytes (1) to;
- * the owner then gets a RING_WAKE. ring_wake() does the same from another ring's thread by a ring
- * message (falls back to the doorbell): it is queued on `from` and leaves with its next
- * ring_wait().
+ * Waking a ring that waits. ring_doorbell() is an eventfd that any thread
+ * may write 8 bytes (1) to; the owner then gets a RING_WAKE. ring_wake()
+ * does the same from another ring's thread by a ring message (falls back
+ * to the doorbell): it is queued on `from` and leaves with its next ring_wait().
  */
 int ring_doorbell(const struct ring *ring);
 void ring_wake(struct ring *from, const struct ring *to);

@@ -8,8 +8,8 @@
 
 #include "core/ring.h"
 
-/* `features` is what the ring goes by from the next request on: it is set, tried, and corrected.
- * -EOPNOTSUPP: not even a single receive into a provided buffer works. */
+/* `features` is what the ring goes by from the next request on: it is set, tried,
+ * and corrected. -EOPNOTSUPP: not even a single receive into a provided buffer works. */
 NODISCARD int ring_probe(struct ring *ring, struct ring_features *features,
                          const struct ring_features *without);
 

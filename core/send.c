@@ -137,8 +137,8 @@ static void read_in(struct sender *sender, struct line *line)
 
 /* ── pace ─────────────────────────────────────────────────────────────────────────────────────── */
 
-/* How many events may be pushed now without passing --rate: a millisecond's worth or none, so as not to send them one
- * by one. */
+/* How many events may be pushed now without passing --rate:
+ * a millisecond's worth or none, so as not to send them one by one. */
 static uint64_t allowance(const struct sender *sender, uint64_t now_ns)
 {
     if (sender->rate == 0)
@@ -157,14 +157,16 @@ static void feed(struct sender *sender, struct line *line, uint64_t now_ns)
     sender->pushed += link->next - before;
 }
 
-/* Without acknowledgements an event counts as done once the kernel has it; the end is a half-close. */
+/* Without acknowledgements an event counts as done
+ * once the kernel has it; the end is a half-close. */
 static void settle_unacknowledged(struct sender *sender, struct line *line, uint64_t now_ns)
 {
     if (!sender->acks && sender->protocol == &send_tcp && line->link.out.length == 0)
         send_link_settle(&line->link, line->link.next, now_ns);
 }
 
-/* Closing a socket with unread answers in it would reset the connection under what is still on its way. */
+/* Closing a socket with unread answers in it would
+ * reset the connection under what is still on its way. */
 static void wait_for_end(int socket)
 {
     struct timeval limit = {.tv_sec = 10};

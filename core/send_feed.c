@@ -158,7 +158,8 @@ static uint8_t *put_digits(uint8_t *to, uint64_t number)
     return put_bytes(to, digits + at, sizeof digits - at);
 }
 
-/* The usual line: the suffix goes behind its text. A load generator must not cost more than what it measures. */
+/* The usual line: the suffix goes behind its text.
+ * A load generator must not cost more than what it measures. */
 static bool put_suffixed(struct buf *out, const struct line *line, const uint8_t *at, uint64_t pass)
 {
     uint8_t *begin = buf_room(out, line->length + (size_t)GROWTH_MAX);

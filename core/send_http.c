@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP door as a producer sees it: one POST /events of a batch at a time; a batch that was not answered, or answered
- * with 429 or 503, is sent again as it was. Ids make that harmless.
+ * The HTTP door as a producer sees it: one POST /events of a batch at a time; a batch that was not
+ * answered, or answered with 429 or 503, is sent again as it was. Ids make that harmless.
  */
 #include "core/send_link.h"
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection of `ringmain send`: which events are its own, how far they have come, and the protocol that carries
- * them. A link has no I/O: send.c moves the bytes, and calls start() again after a reconnect.
+ * One connection of `ringmain send`: which events are its own, how far
+ * they have come, and the protocol that carries them. A link has no I/O:
+ * send.c moves the bytes, and calls start() again after a reconnect.
  *
- * Of `links` links, link i sends the events i, i+links, i+2·links …: its n-th is the same after every reconnect.
+ * Of `links` links, link i sends the events i, i+links,
+ * i+2·links …: its n-th is the same after every reconnect.
  */
 #ifndef CORE_SEND_LINK_H
 #define CORE_SEND_LINK_H

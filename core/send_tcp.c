@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TCP door as a producer sees it: hello with a name of its own, then lines; the welcome says from where to go on.
+ * The TCP door as a producer sees it: hello with a name of its own,
+ * then lines; the welcome says from where to go on.
  */
 #include "core/send_link.h"
 

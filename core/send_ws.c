@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The WebSocket door as a producer sees it: batch messages, several on their way at once, acknowledged in order. After
- * a reconnect what was not acknowledged is sent again; ids make that harmless.
+ * The WebSocket door as a producer sees it: batch messages,
+ * several on their way at once, acknowledged in order. After a reconnect
+ * what was not acknowledged is sent again; ids make that harmless.
  */
 #include "core/send_link.h"
 
@@ -79,7 +80,8 @@ static void fill(struct send_link *link, uint64_t events_max, uint64_t now_ns)
     }
 }
 
-/* The first batch on its way is answered: all of it counts as settled, what was refused is in the list. */
+/* The first batch on its way is answered:
+ * all of it counts as settled, what was refused is in the list. */
 static void batch_ack(struct send_link *link, struct span body, uint64_t now_ns)
 {
     struct json_value rejected, item;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One struct holds the process. Each step of the table below has its make and its undo; start goes down the table,
- * a failure or the end goes back up from where it had come.
+ * One struct holds the process. Each step of the table below has its make and its undo; start goes
+ * down the table, a failure or the end goes back up from where it had come.
  */
 #include "core/serve.h"
 
@@ -269,8 +269,8 @@ static unsigned power_of_two(uint64_t least)
     return power;
 }
 
-/* Either way there is room for every block that there can be: full ones, and small ones of at least a
- * header in a quarter as much memory. So a block always finds its way back. */
+/* Either way there is room for every block that there can be: full ones, and small ones
+ * of at least a header in a quarter as much memory. So a block always finds its way back. */
 static bool make_mail(struct seat *seat)
 {
     uint64_t memory = (uint64_t)seat->server->config->spool_memory;
@@ -407,7 +407,8 @@ static int make_stage(struct server *server)
     return result != 0 ? result : metrics_stage_start(server->stage, server->why);
 }
 
-/* The address with the port that was really bound, so that all shards share one that was asked for as 0. */
+/* The address with the port that was really bound,
+ * so that all shards share one that was asked for as 0. */
 static void resolved(const char *address, uint16_t port, char out[300])
 {
     const char *colon = strrchr(address, ':');
@@ -536,8 +537,8 @@ static void unmake(struct server *server)
     free(server->stats);
 }
 
-/* While everything drains: a second signal, when it is not just the first one's echo (a terminal and a launcher both pass
- * it on), ends the process. Whatever was acknowledged is on the disk. */
+/* While everything drains: a second signal, when it is not just the first one's echo (a terminal
+ * and a launcher both pass it on), ends the process. Whatever was acknowledged is on the disk. */
 static void *watch_for_second(void *context)
 {
     const struct server *server = context;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `ringmain serve`: makes everything in order, runs until SIGTERM or SIGINT, and takes it down in the exact reverse.
+ * `ringmain serve`: makes everything in order, runs until
+ * SIGTERM or SIGINT, and takes it down in the exact reverse.
  *
  *   directory → recovery → dedup → writers → gateways → shards → metrics stage → doors open → ready file
  *
- * Exit status: 0 after a clean stop; 1 it could not start, or could not bring everything to the disk.
+ * Exit status: 0 after a clean stop; 1 it could not start,
+ * or could not bring everything to the disk.
  */
 #ifndef CORE_SERVE_H
 #define CORE_SERVE_H
@@ -17,7 +19,8 @@ struct serve_options {
 
 int serve(const struct config *config, const struct serve_options *options);
 
-/* Makes streams from the configuration, defaults first; NULL after a sentence in `why` (256 bytes). Also `check`. */
+/* Makes streams from the configuration, defaults first;
+ * NULL after a sentence in `why` (256 bytes). Also `check`. */
 struct streams;
 NODISCARD struct streams *serve_streams(const struct config *config, char *why);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A shard's turn: the table of contents of the running program. Each kind of work is done once a
- * turn, for all who wait for it:
+ * A shard's turn: the table of contents of the running program.
+ * Each kind of work is done once a turn, for all who wait for it:
  *
  *   wait     until the kernel, a timer or somebody else wants something: the one system call
  *   reap     completions: they only mark whom they are for
@@ -12,10 +12,10 @@
  *   tick     timers and housekeeping
  *   bury     connections that are no more, or move to another shard, which is woken
  *
- * Nothing wakes a shard twice for one thing, and nothing is slept through: from `release` on, where
- * the mail is read, the shard counts as asleep, so that whoever posts later rings. Work that
- * `release`, `tick` and `bury` make for an earlier step is seen by the next `wait`, which then does
- * not sleep.
+ * Nothing wakes a shard twice for one thing, and nothing is slept through:
+ * from `release` on, where the mail is read, the shard counts as asleep,
+ * so that whoever posts later rings. Work that `release`, `tick` and `bury` make
+ * for an earlier step is seen by the next `wait`, which then does not sleep.
  */
 #include "core/clock.h"
 #include "core/conn_internal.h"

@@ -3,9 +3,9 @@
  * A shard: one thread, one ring, its connections, timers and mail. Read core/shard.c first: its
  * loop is the table of contents of the running program.
  *
- * The shard knows nothing of events. What the floors above do in a turn it calls through `struct
- * house`, one per shard, filled in by the roof (core/gateway.c). All calls come on the shard's own
- * thread.
+ * The shard knows nothing of events. What the floors above do in a turn
+ * it calls through `struct house`, one per shard, filled in by the roof
+ * (core/gateway.c). All calls come on the shard's own thread.
  */
 #ifndef CORE_SHARD_H
 #define CORE_SHARD_H
@@ -29,8 +29,8 @@ struct turn {
     int64_t wall_us;           /* since 1970, once a turn */
 };
 
-/* How far a shard's events have come; written by it (durable) and by its writer (stored), read by
- * all. */
+/* How far a shard's events have come; written by it
+ * (durable) and by its writer (stored), read by all. */
 struct progress {
     _Atomic uint64_t durable; /* events with sequence < durable are on disk */
     _Atomic uint64_t stored;  /* events with sequence < stored are committed in Postgres */
@@ -48,8 +48,8 @@ struct house {
     void (*release)(void *self, struct turn *turn);
     /* Mail from the house's other threads is to be read (writer → shard). */
     void (*mail)(void *self, struct turn *turn);
-    /* Housekeeping; returns in how many ns it wants to be called again at the latest (-1: no need).
-     */
+    /* Housekeeping; returns in how many ns it wants
+     * to be called again at the latest (-1: no need). */
     int64_t (*tick)(void *self, struct turn *turn);
     /* Is there room for more events? While false, throttled connections stay so. */
     bool (*open)(void *self);
@@ -76,16 +76,16 @@ struct shard_options {
 };
 
 /*
- * Life: shard_create (any thread) → shard_listen… → shard_introduce… → shard_start (its thread
- * runs) → shard_stop (any thread; asks it to drain) → shard_join → shard_destroy; of several
- * shards, each step for all before the next. 0 or -errno, with a sentence for the operator in `why`
- * (256).
+ * Life: shard_create (any thread) → shard_listen… → shard_introduce… →
+ * shard_start (its thread runs) → shard_stop (any thread; asks it to drain)
+ * → shard_join → shard_destroy; of several shards, each step for all before the next.
+ * 0 or -errno, with a sentence for the operator in `why` (256).
  */
 NODISCARD int shard_create(struct shard **out, const struct shard_options *options, char *why);
-/* Opens a TCP listener with SO_REUSEPORT for this shard; door < LISTENERS_MAX; address
- * "127.0.0.1:7070" or "[::]:7070". With `bound` non-NULL it gets the port (for port 0). Spread: a
- * connection may be handed to a less busy shard at once. Shard 0 comes first on each address: it
- * makes sure that nobody else listens there. */
+/* Opens a TCP listener with SO_REUSEPORT for this shard; door < LISTENERS_MAX;
+ * address "127.0.0.1:7070" or "[::]:7070". With `bound` non-NULL it gets the port
+ * (for port 0). Spread: a connection may be handed to a less busy shard at once.
+ * Shard 0 comes first on each address: it makes sure that nobody else listens there. */
 NODISCARD int shard_listen(struct shard *shard, unsigned door, const char *address, bool spread,
                            uint16_t *bound, char *why);
 /* Shards that may hand connections to one another know each other: call for every ordered pair. */
@@ -101,8 +101,8 @@ unsigned shard_index(const struct shard *shard);
 unsigned shard_connections(const struct shard *shard); /* any thread, a moment's truth */
 bool shard_draining(const struct shard *shard);
 
-/* One turn, for the simulation and for tests: what the thread's loop does over and over. 0: goes
- * on; 1: it was stopped and has drained; -errno: its ring is broken. */
+/* One turn, for the simulation and for tests: what the thread's loop does over and over.
+ * 0: goes on; 1: it was stopped and has drained; -errno: its ring is broken. */
 NODISCARD int shard_turn(struct shard *shard, int64_t wait_max_ns);
 
 #endif

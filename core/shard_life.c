@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of a shard around its turns: memory at the start, the thread, and everything given back
- * at the end.
+ * The life of a shard around its turns: memory at the start,
+ * the thread, and everything given back at the end.
  *
  * The ring is opened on the shard's thread, since it belongs to it, and closed by shard_destroy(),
  * when no other shard's thread can send a message to it any more: stop all, join all, destroy all.

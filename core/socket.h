@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The few calls on sockets that are made at once and not through the ring: opening a listener,
- * asking who the peer is, and shutting down. A simulated network replaces this file with
- * core/ring.c.
+ * The few calls on sockets that are made at once and not through the ring:
+ * opening a listener, asking who the peer is, and shutting down.
+ * A simulated network replaces this file with core/ring.c.
  */
 #ifndef CORE_SOCKET_H
 #define CORE_SOCKET_H
@@ -20,12 +20,12 @@ enum { SOCKET_PEER_MAX = 56 }; /* bytes of "[address]:port" with its end */
  */
 NODISCARD int socket_listen(const char *address, uint16_t *bound, char *why);
 
-/* Does anybody listen there already? Sharing a port hides that: a second server started by mistake would get half
- * of the connections. 0, or as socket_listen(). */
+/* Does anybody listen there already? Sharing a port hides that: a second server
+ * started by mistake would get half of the connections. 0, or as socket_listen(). */
 NODISCARD int socket_unused(const char *address, char *why);
 
-/* Who is at the other end. 0; -ENOTCONN: it has gone already; -EBADF, -ENOTSOCK: that is no socket.
- */
+/* Who is at the other end. 0; -ENOTCONN:
+ * it has gone already; -EBADF, -ENOTSOCK: that is no socket. */
 NODISCARD int socket_peer(int socket, char peer[SOCKET_PEER_MAX]);
 
 /* No more will be sent; the peer sees the end of the stream after what is on its way. */

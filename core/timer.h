@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Timers of one thread: a hierarchical wheel of milliseconds. Starting, moving and stopping cost O(1);
- * a timer never fires early and at most 1 ms + one turn late. The timer lies inside its owner's object.
+ * Timers of one thread: a hierarchical wheel of milliseconds.
+ * Starting, moving and stopping cost O(1); a timer never fires early
+ * and at most 1 ms + one turn late. The timer lies inside its owner's object.
  */
 #ifndef CORE_TIMER_H
 #define CORE_TIMER_H
@@ -21,7 +22,8 @@ struct timers; /* the wheel */
 NODISCARD struct timers *timers_open(uint64_t now_ns);
 void timers_close(struct timers *timers);
 
-/* Zeroed memory is a stopped timer. Starting a running one moves it; stopping a stopped one is nothing. */
+/* Zeroed memory is a stopped timer. Starting a running
+ * one moves it; stopping a stopped one is nothing. */
 void timer_start(struct timers *timers, struct timer *timer, uint64_t due_ns);
 void timer_stop(struct timers *timers, struct timer *timer);
 bool timer_running(const struct timer *timer);

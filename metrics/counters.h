@@ -3,8 +3,8 @@
  * Numbers that one thread writes and the metrics stage reads: counters that only grow, gauges, and
  * histograms with power-of-two buckets. One `struct counters` a thread, so no write is ever shared.
  *
- * What there is stands in metrics/metrics.def, which makes the enums here, the Prometheus text and
- * the docs.
+ * What there is stands in metrics/metrics.def, which
+ * makes the enums here, the Prometheus text and the docs.
  */
 #ifndef METRICS_COUNTERS_H
 #define METRICS_COUNTERS_H
@@ -34,8 +34,8 @@ enum histogram_id {
     HISTOGRAMS
 };
 
-/* Bucket i counts values up to and with 2^i, above the bucket before; the last takes all that is
- * larger. */
+/* Bucket i counts values up to and with 2^i, above
+ * the bucket before; the last takes all that is larger. */
 enum { HISTOGRAM_BUCKETS = 44 };
 
 struct histogram {

@@ -131,15 +131,14 @@ void exposition_number(struct exposition *exposition, const char *name, double v
     PUT(exposition, "%s %s\n", name, number);
 }
 
-/* In base units. Divided, since 1e9 is a float exactly and 1e-9 is not: the nearest float has the
- * fewest digits. */
+/* In base units. Divided, since 1e9 is a float exactly
+ * and 1e-9 is not: the nearest float has the fewest digits. */
 static double in_base_unit(uint64_t value, double unit)
 {
     return unit < 1 ? (double)value / round(1 / unit) : (double)value * unit;
 }
 
-/* OM: a bound is written as a float, "1.0" and not "1", so that it is the same label
- * everywhere. */
+/* OM: a bound is written as a float, "1.0" and not "1", so that it is the same label everywhere. */
 static void put_bucket(struct exposition *exposition, const char *name, double bound,
                        uint64_t count)
 {

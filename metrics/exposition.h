@@ -9,8 +9,8 @@
  *   ringmain_turns_total 7                 ringmain_turns_total 7
  *                                          # EOF
  *
- * A put that finds no memory makes `fits` false, and what was put is then worthless; ask at the
- * end.
+ * A put that finds no memory makes `fits` false,
+ * and what was put is then worthless; ask at the end.
  */
 #ifndef METRICS_EXPOSITION_H
 #define METRICS_EXPOSITION_H
@@ -29,8 +29,8 @@ struct exposition {
 void exposition_init(struct exposition *exposition, bool openmetrics);
 void exposition_fini(struct exposition *exposition);
 
-/* Once before a family's samples. A counter's name ends in _total, an info's in _info; `help` is
- * plain text. */
+/* Once before a family's samples. A counter's name ends
+ * in _total, an info's in _info; `help` is plain text. */
 void exposition_family(struct exposition *exposition, enum family_type type, const char *name,
                        const char *help);
 
@@ -39,13 +39,13 @@ void exposition_count(struct exposition *exposition, const char *name, const cha
                       uint64_t value);
 void exposition_number(struct exposition *exposition, const char *name, double value);
 
-/* All samples of a histogram. `bucket` as in struct histogram, not cumulated; `unit`: what one of
- * its values is in the base unit of `name`. */
+/* All samples of a histogram. `bucket` as in struct histogram, not cumulated;
+ * `unit`: what one of its values is in the base unit of `name`. */
 void exposition_histogram(struct exposition *exposition, const char *name, double unit,
                           const uint64_t bucket[HISTOGRAM_BUCKETS], uint64_t sum);
 
-/* Puts `value` in quotes as the value of a label, so that whatever it holds cannot break the text.
- */
+/* Puts `value` in quotes as the value of a label,
+ * so that whatever it holds cannot break the text. */
 NODISCARD bool exposition_put_label_value(struct buf *out, struct span value);
 
 /* After everything else. */

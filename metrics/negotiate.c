@@ -13,8 +13,8 @@ enum { QUALITY_ONE = 1000 };
 /* How exactly a range names a text; 0 is not at all. */
 enum { NAMES_ANYTHING = 1, NAMES_GROUP, NAMES_TYPE, NAMES_VERSION };
 
-/* Takes what stands before the next `separator` off `rest`; one in a quoted string does not count.
- */
+/* Takes what stands before the next `separator` off `rest`;
+ * one in a quoted string does not count. */
 static struct span next(struct span *rest, uint8_t separator)
 {
     bool quoted = false;

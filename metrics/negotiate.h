@@ -21,8 +21,8 @@ struct negotiation {
 
 /* One header's value; more headers are as one list. What is not well-formed is passed over. */
 void negotiate(struct negotiation *negotiation, struct span accept);
-/* OpenMetrics only for who likes it better; the rest get the older text, also who would like
- * neither. */
+/* OpenMetrics only for who likes it better;
+ * the rest get the older text, also who would like neither. */
 bool negotiated_openmetrics(const struct negotiation *negotiation);
 
 #endif

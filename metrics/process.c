@@ -11,8 +11,8 @@
 
 enum { LINE_MAX_BYTES = 1024 };
 
-/* The first line of `path` that starts with `prefix`, whole or cut short; empty if there is none.
- */
+/* The first line of `path` that starts with `prefix`,
+ * whole or cut short; empty if there is none. */
 static void read_line(const char *path, const char *prefix, char line[LINE_MAX_BYTES])
 {
     line[0] = '\0';
@@ -27,8 +27,8 @@ static void read_line(const char *path, const char *prefix, char line[LINE_MAX_B
     fclose(file);
 }
 
-/* proc(5): field 22 of stat, in ticks since the machine started. The name, field 2, may hold
- * anything, also spaces and brackets, so that counting begins behind its last bracket. */
+/* proc(5): field 22 of stat, in ticks since the machine started. The name, field 2,
+ * may hold anything, also spaces and brackets, so that counting begins behind its last bracket. */
 static double started_after_boot_s(void)
 {
     char line[LINE_MAX_BYTES];
@@ -82,8 +82,8 @@ static uint64_t count_entries(const char *path)
     return entries > 0 ? entries - 1 : 0; /* without the one that reads */
 }
 
-/* Linux 6.2 and later give the number as the directory's size; before, every one has to be looked
- * at. */
+/* Linux 6.2 and later give the number as the directory's size;
+ * before, every one has to be looked at. */
 static uint64_t open_fds(void)
 {
     struct stat status;

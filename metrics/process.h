@@ -14,8 +14,8 @@ struct process {
     uint64_t open_fds;
 };
 
-/* `started_s`, once: reading it is slow on machines with many interrupts, and it does not change.
- */
+/* `started_s`, once: reading it is slow on machines
+ * with many interrupts, and it does not change. */
 void process_init(struct process *process);
 /* The rest, for every scrape. What the kernel does not tell is 0. */
 void process_refresh(struct process *process);

@@ -12,8 +12,8 @@ struct head {
     bool says_close, says_keep_alive, has_body;
 };
 
-/* RFC 9112 2.2: a lone line feed ends a line as well, and empty lines before a request are passed
- * over. */
+/* RFC 9112 2.2: a lone line feed ends a line as well,
+ * and empty lines before a request are passed over. */
 static size_t empty_lines(struct span input)
 {
     size_t i = 0;
@@ -125,8 +125,8 @@ static void read_connection(struct head *head, struct span value)
     }
 }
 
-/* RFC 9112 5. A line that starts with a blank (a folded one) has no token for its name, and fails
- * so. */
+/* RFC 9112 5. A line that starts with a blank (a
+ * folded one) has no token for its name, and fails so. */
 static bool read_field(struct head *head, struct span line)
 {
     if (memchr(line.at, ':', line.length) == NULL)

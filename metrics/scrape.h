@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request to the metrics door: as much of HTTP/1 (RFC 9112) as a scrape needs, and strict about
- * it. Pure.
+ * One request to the metrics door: as much of HTTP/1 (RFC
+ * 9112) as a scrape needs, and strict about it. Pure.
  */
 #ifndef METRICS_SCRAPE_H
 #define METRICS_SCRAPE_H

@@ -26,9 +26,9 @@ struct metrics_stage_options {
 enum { METRICS_STAGE_WHY = 256 }; /* bytes of a sentence */
 
 /*
- * Life: open → start (its thread runs) → stop → close, all from one thread. Open and start return 0
- * or -errno, with a sentence in `why`. `bound` gets the port, for port 0 (0 without a port); may be
- * NULL.
+ * Life: open → start (its thread runs) → stop → close, all from one thread.
+ * Open and start return 0 or -errno, with a sentence in `why`.
+ * `bound` gets the port, for port 0 (0 without a port); may be NULL.
  */
 NODISCARD int metrics_stage_open(struct metrics_stage **out,
                                  const struct metrics_stage_options *options, uint16_t *bound,
@@ -40,8 +40,8 @@ void metrics_stage_close(struct metrics_stage *stage);
 
 struct process; /* metrics/process.h */
 
-/* The text for one scrape, as a NUL-terminated string to free(); NULL: no memory. Pure but for
- * that. */
+/* The text for one scrape, as a NUL-terminated string
+ * to free(); NULL: no memory. Pure but for that. */
 NODISCARD char *metrics_text(struct counters *const *counters, unsigned counters_count,
                              const char *node, const char *version, const struct process *process,
                              bool openmetrics, size_t *length);

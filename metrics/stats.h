@@ -22,8 +22,8 @@ struct stats {
     _Atomic uint64_t stored;         /* events in those batches */
 };
 
-/* The object of CONTRACTS.md 4 (/ws/stats), exactly its keys. Returns its length, < STATS_JSON_MAX,
- * no NUL counted. */
+/* The object of CONTRACTS.md 4 (/ws/stats), exactly its keys.
+ * Returns its length, < STATS_JSON_MAX, no NUL counted. */
 size_t stats_json(const struct stats *stats, int64_t wall_us, char out[STATS_JSON_MAX]);
 
 #endif

@@ -31,8 +31,8 @@ void visitor_dismiss(struct visitor *visitor)
     visitor->state = VISITOR_ABSENT;
 }
 
-/* A socket that can be written to makes poll return at once, which is what a request that is here
- * already needs. */
+/* A socket that can be written to makes poll return at once,
+ * which is what a request that is here already needs. */
 short visitor_events(const struct visitor *visitor)
 {
     return visitor->state == VISITOR_ANSWERED || visitor->unread ? POLLOUT : POLLIN;

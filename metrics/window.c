@@ -34,9 +34,9 @@ static void set(_Atomic uint64_t *at, uint64_t value)
 }
 
 /*
- * The depth is what the spools say is pending and not accepted less stored: after a restart they
- * hold events that this process never accepted, and what Postgres refused for good is neither
- * stored nor waiting.
+ * The depth is what the spools say is pending and not accepted less stored:
+ * after a restart they hold events that this process never accepted,
+ * and what Postgres refused for good is neither stored nor waiting.
  */
 void stats_refresh(struct stats *stats, struct window *window, uint64_t now_ns,
                    struct counters *const *counters, unsigned counters_count)

@@ -20,8 +20,8 @@ struct window {
 };
 
 void window_init(struct window *window, uint64_t now_ns, uint64_t value);
-/* Takes a sample and returns the growth a second since the oldest, in hundredths. Until the window
- * has filled, that is since window_init(). */
+/* Takes a sample and returns the growth a second since the oldest,
+ * in hundredths. Until the window has filled, that is since window_init(). */
 uint64_t window_move(struct window *window, uint64_t now_ns, uint64_t value);
 
 /* Writes every field of `stats` from what all threads have counted. */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The limit that ringmain is held against: rows encoded in advance, from memory, by COPY into the same table over one
- * connection, and nothing else.
+ * The limit that ringmain is held against: rows encoded in advance, from memory, by COPY into the
+ * same table over one connection, and nothing else.
  *
  *   limit CONNINFO FILE ROWS ROWS_PER_COPY
  *
- * FILE's events are repeated with fresh ids until there are ROWS. Prints {"rows":…,"bytes":…,"seconds":…}: the time
- * from the first COPY statement to the last commit. Each COPY is a transaction of its own.
+ * FILE's events are repeated with fresh ids until there are ROWS. Prints
+ * {"rows":…,"bytes":…,"seconds":…}: the time from the first COPY statement to the last commit. Each
+ * COPY is a transaction of its own.
  */
 #include "batch/copy.h"
 #include "core/clock.h"

@@ -89,8 +89,8 @@ static size_t walk_and_parse(const struct lines *lines)
     return accepted;
 }
 
-/* The fastest of the rounds that fit the time: what the code costs, without what else the machine
- * did. */
+/* The fastest of the rounds that fit the time:
+ * what the code costs, without what else the machine did. */
 static double best_ns(size_t (*walk)(const struct lines *), const struct lines *lines,
                       double seconds, size_t *found)
 {

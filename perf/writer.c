@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The writer against its limit: the same rows, already encoded, by one plain COPY from memory, one
- * connection each.
+ * The writer against its limit: the same rows, already encoded,
+ * by one plain COPY from memory, one connection each.
  *
  *   build/release/perf/writer "$(sh tests/tools/postgres.sh start DIR fsync=off)" [rows] [rows a
  * batch]
  *
- * A feeder plays one shard that always has a full block ready. Table, rows and server are the same
- * for both; they take turns, and the median of the rounds counts. CPU is that of this process
- * without the feeder's.
+ * A feeder plays one shard that always has a full block ready. Table,
+ * rows and server are the same for both; they take turns, and the median
+ * of the rounds counts. CPU is that of this process without the feeder's.
  */
 #include "batch/writer.h"
 #include "batch/big_endian.h"

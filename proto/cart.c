@@ -13,8 +13,8 @@ static void inherit(struct span *own, struct span from_envelope)
         *own = from_envelope;
 }
 
-/* Texts that were written with escapes lie inside the event that they were decoded for: those of
- * `from` come along. */
+/* Texts that were written with escapes lie inside the event
+ * that they were decoded for: those of `from` come along. */
 static void bring_texts(struct event *event, const struct event *from)
 {
     struct span *const texts[] = {&event->type,    &event->id,         &event->tenant_id,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Cart events (CONTRACTS.md 3, [004]) arrive wrapped: an envelope of type `cart_event` whose data
- * is the event,
+ * Cart events (CONTRACTS.md 3, [004]) arrive wrapped:
+ * an envelope of type `cart_event` whose data is the event,
  *
  *   {"type":"cart_event","data":{"eventId":…,"eventType":"item_added","userId":…,"metadata":…,"timestamp":…}}
  *
@@ -23,8 +23,8 @@
 NODISCARD enum event_code cart_unwrap(struct event *event, const struct event_rules *rules,
                                       struct refusal *refusal);
 
-/* The stream to name for it: `cart_events` for one that was unwrapped, else NULL (its type
- * decides). */
+/* The stream to name for it: `cart_events` for one
+ * that was unwrapped, else NULL (its type decides). */
 const struct stream *cart_stream(const struct streams *streams, const struct event *event);
 
 #endif

@@ -43,9 +43,9 @@ struct chunked {
 };
 
 /*
- * Reads from `at`, moves the data that it finds together at the front of it, and says in *data how
- * many bytes that is. Returns how many bytes were used: all, or fewer when the message has ended;
- * or a chunked_error.
+ * Reads from `at`, moves the data that it finds together at the front of it,
+ * and says in *data how many bytes that is. Returns how many bytes were used:
+ * all, or fewer when the message has ended; or a chunked_error.
  */
 NODISCARD ptrdiff_t chunked_decode(struct chunked *chunked, uint8_t *at, size_t length,
                                    size_t *data);

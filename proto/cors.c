@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The origin is echoed, never "*": pages send credentials, and with those a browser takes no "*".
- * An origin is ASCII in lower case as browsers send it (RFC 6454 6.2), so it is compared byte by
- * byte.
+ * The origin is echoed, never "*": pages send credentials,
+ * and with those a browser takes no "*". An origin is ASCII in lower case
+ * as browsers send it (RFC 6454 6.2), so it is compared byte by byte.
  */
 #include "proto/cors.h"
 

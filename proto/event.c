@@ -5,9 +5,9 @@
  * whatever its alias, takes the place of the earlier one, and so does its fault: faults are bits,
  * reported only when the whole has been read.
  *
- * The scanner says for all that was read so far whether it met a backslash, and whether it met a
- * flaw. Nearly always neither, and then nothing is looked at twice: only an event with one pays for
- * finding out where.
+ * The scanner says for all that was read so far whether it met a backslash,
+ * and whether it met a flaw. Nearly always neither, and then nothing
+ * is looked at twice: only an event with one pays for finding out where.
  */
 #include "proto/json_scan.h"
 
@@ -16,8 +16,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* What the envelope knows. The texts come first: ids that are a string or, but for the first, an
- * integer. */
+/* What the envelope knows. The texts come first:
+ * ids that are a string or, but for the first, an integer. */
 enum member {
     ID,
     TENANT_ID,
@@ -57,8 +57,8 @@ struct envelope {
     uint32_t faults; /* of the last of each name, see below */
 };
 
-/* A member is not what CONTRACTS.md says that it must be; or it is a text that Postgres would
- * refuse. */
+/* A member is not what CONTRACTS.md says that it must be;
+ * or it is a text that Postgres would refuse. */
 #define WRONG(member)      (UINT32_C(1) << (member))
 #define UNSTORABLE(member) (UINT32_C(1) << ((member) + 16))
 
@@ -135,8 +135,8 @@ static inline enum member member_named(struct span name)
     }
 }
 
-/* A name that may have escapes: all known ones fit the buffer even if every letter is written as an
- * escape. */
+/* A name that may have escapes: all known ones fit
+ * the buffer even if every letter is written as an escape. */
 static enum member member_escaped(struct span name)
 {
     uint8_t decoded[6 * sizeof "external_user_id"];
@@ -158,8 +158,8 @@ static unsigned flaws_of(struct span text)
 
 _Static_assert((int)TIMESTAMP < (int)EVENT_DECODED, "a place for each that may be decoded");
 
-/* The inside of a string that may have escapes, decoded. What is too long for any member stays as
- * it is, and is too long all the same. */
+/* The inside of a string that may have escapes, decoded. What is too
+ * long for any member stays as it is, and is too long all the same. */
 static struct span decode(struct event *event, enum member member, struct span inside)
 {
     uint8_t decoded[6 * EVENT_TEXT_MAX]; /* each byte as an escape */

@@ -2,10 +2,10 @@
 /*
  * The event: one envelope for every door (CONTRACTS.md 1). Pure; any thread.
  *
- * event_parse() reads one JSON value, checks every rule that does not need a stream or a token, and leaves
- * spans into the text, which must outlive the event and stay as it is. Nothing is copied but the few texts that are
- * written with escapes: they are decoded into the event itself, so an event that was copied as a struct still
- * looks into the original.
+ * event_parse() reads one JSON value, checks every rule that does not need a stream or a token, and
+ * leaves spans into the text, which must outlive the event and stay as it is. Nothing is copied but
+ * the few texts that are written with escapes: they are decoded into the event itself, so an event
+ * that was copied as a struct still looks into the original.
  */
 #ifndef PROTO_EVENT_H
 #define PROTO_EVENT_H
@@ -14,7 +14,8 @@
 #include "core/span.h"
 #include "proto/json.h"
 
-/* Order is the wire's and the metrics': COUNT_EVENTS_REFUSED_INVALID_JSON + (code - EVENT_INVALID_JSON). */
+/* Order is the wire's and the metrics':
+ * COUNT_EVENTS_REFUSED_INVALID_JSON + (code - EVENT_INVALID_JSON). */
 enum event_code {
     EVENT_ACCEPTED,
     EVENT_DUPLICATE,
@@ -74,8 +75,8 @@ struct event_rules {
         keep_flaws; /* data and extras may have flaws: the encoder judges event->data.flaws by its columns */
 };
 
-/* EVENT_ACCEPTED: *out is filled. Else the code, with refusal->message saying which member and why, and
- * out->id filled where the event had a usable one (so that the answer can name it). */
+/* EVENT_ACCEPTED: *out is filled. Else the code, with refusal->message saying which member and why,
+ * and out->id filled where the event had a usable one (so that the answer can name it). */
 NODISCARD enum event_code event_parse(struct span text, const struct event_rules *rules,
                                       struct event *out, struct refusal *refusal);
 
@@ -89,9 +90,11 @@ NODISCARD enum event_code event_from_value(const struct json_value *value,
 size_t event_data_bytes_max(const struct event *event);
 size_t event_put_data(const struct event *event, uint8_t *out);
 
-/* RFC 3339 date-time (with the leap second 60 read as 59.999999…; years 0001..9999) to microseconds since 1970. */
+/* RFC 3339 date-time (with the leap second 60 read as 59.999999…;
+ * years 0001..9999) to microseconds since 1970. */
 NODISCARD bool event_time_parse(struct span text, int64_t *out_us);
-/* A JSON number as seconds since 1970 if it is below 10^11 either way, else milliseconds; cut at microseconds. */
+/* A JSON number as seconds since 1970 if it is below 10^11
+ * either way, else milliseconds; cut at microseconds. */
 NODISCARD bool event_time_from_number(struct span number, int64_t *out_us);
 /* "2015-05-17T10:05:03.123456Z", always 27 bytes, no NUL. */
 enum { EVENT_TIME_BYTES = 27 };

@@ -27,8 +27,8 @@ static bool in_range(int64_t us)
 
 /* ── The calendar: days since 1970-01-01 ────────────────────────────────────────────────────── */
 
-/* Years begin in March here, so that the leap day is the last; 400 years are an era of 146097 days.
- */
+/* Years begin in March here, so that the leap day
+ * is the last; 400 years are an era of 146097 days. */
 enum { ERA_DAYS = 146097, EPOCH_DAYS = 719468 /* 0000-03-01 to 1970-01-01 */ };
 
 static inline int64_t days_of(unsigned year, unsigned month, unsigned day)
@@ -81,9 +81,9 @@ static inline uint64_t word_at(const void *at)
 
 #define BYTE_OF(word, index) ((unsigned)((word) >> (8 * (index))) & 0xFF)
 
-/* The word's bytes against the picture's: digits where it has '0', the very same elsewhere. Byte i
- * of *pairs becomes the number that digits i and i + 1 make. The picture is a constant, so what is
- * made of it costs nothing. */
+/* The word's bytes against the picture's: digits where it has '0', the very same
+ * elsewhere. Byte i of *pairs becomes the number that digits i and i + 1 make.
+ * The picture is a constant, so what is made of it costs nothing. */
 static inline bool read_word(uint64_t word, uint64_t picture, uint64_t *pairs)
 {
     const uint64_t tops = 0x8080808080808080u, ones = 0x0101010101010101u;
@@ -208,8 +208,8 @@ bool event_time_parse(struct span text, int64_t *out_us)
 
 /* ── Numbers ────────────────────────────────────────────────────────────────────────────────── */
 
-/* A JSON number taken apart: its digits without the point, leading zeros left out, and where the
- * point stands. */
+/* A JSON number taken apart: its digits without the point,
+ * leading zeros left out, and where the point stands. */
 struct decimal {
     bool negative;
     uint8_t digit[24]; /* as many as matter; zeros behind */

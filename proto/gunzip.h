@@ -16,8 +16,8 @@ enum gunzip_error { GUNZIP_INVALID = -1, GUNZIP_TOO_LARGE = -2, GUNZIP_NO_MEMORY
 NODISCARD struct gunzip *gunzip_open(uint64_t bytes_max);
 void gunzip_close(struct gunzip *gunzip); /* NULL is fine */
 
-/* Uses all of `in`; what it unpacks to is put behind `out`. 0 or a gunzip_error, after which only
- * gunzip_close(). */
+/* Uses all of `in`; what it unpacks to is put behind `out`.
+ * 0 or a gunzip_error, after which only gunzip_close(). */
 NODISCARD int gunzip_feed(struct gunzip *gunzip, struct span in, struct buf *out);
 
 /* Is what was fed a whole number of members, and at least one? Else the body was cut off. */

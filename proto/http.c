@@ -44,8 +44,8 @@ static uint64_t due_ns(const struct http *http, uint64_t now_ns)
            (http->phase == HTTP_BODY ? http->house->body_ns : http->house->header_ns);
 }
 
-/* A deadline that moved away is let come, and then set again: no timer is touched for each request.
- */
+/* A deadline that moved away is let come, and then set again:
+ * no timer is touched for each request. */
 static void arm(struct http *http, struct turn *turn)
 {
     uint64_t due = due_ns(http, turn->now_ns);
@@ -237,8 +237,8 @@ static bool body_will_come(struct http *http, struct turn *turn, bool body_follo
     return !request->answered;
 }
 
-/* The header is whole. Returns how many bytes of it are used: all, or none if the request must
- * wait. */
+/* The header is whole. Returns how many bytes of it are used:
+ * all, or none if the request must wait. */
 static size_t begin(struct http *http, struct turn *turn, bool body_follows)
 {
     struct http_request *request = &http->request;

@@ -2,18 +2,18 @@
 /*
  * The HTTP/1.1 server (RFC 9110, 9112). One wire a connection, on its shard's thread.
  *
- * The roof fills in one `struct http_house` a shard, with a table of routes. A request goes to the
- * first route whose path and method fit; then its handler is called, with the body as the route
- * wants it:
+ * The roof fills in one `struct http_house` a shard, with a table of routes.
+ * A request goes to the first route whose path and method fit;
+ * then its handler is called, with the body as the route wants it:
  *
  *   handle(…)   once, when the whole body is there (or there is none)
  *   feed(…)     again and again as the body comes, for bodies that need not be in memory as a whole
  *   take(…)     as soon as the header is there: the connection goes over to another wire, such as
  *               a WebSocket's or one of Server-Sent Events; only for requests without a body
  *
- * A handler answers with http_respond() or http_refuse(), exactly once; `feed` at the latest when
- * it is told that this was the last. Answers leave in the order of the requests, also when one
- * waits for the disk.
+ * A handler answers with http_respond() or http_refuse(), exactly once;
+ * `feed` at the latest when it is told that this was the last.
+ * Answers leave in the order of the requests, also when one waits for the disk.
  *
  * What is settled before a handler sees a request: syntax, 404, 405, 411, 413, 414, 415, 417, 431,
  * 501, 505, CORS, the token and its scopes, chunked and gzip taken off the body. A handler that
@@ -37,16 +37,16 @@ struct http_route {
     size_t state_bytes; /* request->state: zeroed memory for one request */
     void *context;
     void (*handle)(void *context, struct turn *turn, struct http_request *request);
-    /* How many of the bytes were used (they may be changed); the others come again, with more
-     * behind them, unless this was the last. */
+    /* How many of the bytes were used (they may be changed);
+     * the others come again, with more behind them, unless this was the last. */
     size_t (*feed)(void *context, struct turn *turn, struct http_request *request, uint8_t *at,
                    size_t length, bool last);
-    /* Sends what its protocol wants (conn_send) and gives the connection its new wire
-     * (conn_change_wire). False: it has answered instead. */
+    /* Sends what its protocol wants (conn_send) and gives the connection
+     * its new wire (conn_change_wire). False: it has answered instead. */
     bool (*take)(void *context, struct turn *turn, struct http_request *request);
-    /* For `feed`: the body broke off (its coding, its size, its time), perhaps after some of it was
-     * used. Answers with this status and says what was taken; or not, then {"code","message"} is
-     * answered, as it is for NULL. */
+    /* For `feed`: the body broke off (its coding, its size, its time), perhaps
+     * after some of it was used. Answers with this status and says what was taken;
+     * or not, then {"code","message"} is answered, as it is for NULL. */
     void (*cut)(void *context, struct turn *turn, struct http_request *request, unsigned status,
                 const char *code, const char *message);
     /* The request is over, or the connection is: free what `state` owns. May be NULL. */
@@ -73,8 +73,8 @@ struct http_response {
     struct span body;
 };
 
-/* Answers at once, or once all that `receipt` (may be NULL) speaks of has reached its level.
- * Everything is copied. */
+/* Answers at once, or once all that `receipt` (may be NULL)
+ * speaks of has reached its level. Everything is copied. */
 void http_respond(struct http_request *request, struct turn *turn,
                   const struct http_response *response, const struct receipt *receipt);
 

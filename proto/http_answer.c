@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Answers leave in the order of their requests: while one waits for the disk, all behind it wait as
- * well.
+ * Answers leave in the order of their requests:
+ * while one waits for the disk, all behind it wait as well.
  */
 #include "proto/http_reply.h"
 #include "proto/http_wire.h"

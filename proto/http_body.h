@@ -4,8 +4,8 @@
  *
  *   received ─► http_body_take ─► pending ─► a handler uses some ─► http_body_used, _keep
  *
- * What arrived in one piece stays where it was received; only what is left at the end of an input
- * is copied.
+ * What arrived in one piece stays where it was received;
+ * only what is left at the end of an input is copied.
  */
 #ifndef PROTO_HTTP_BODY_H
 #define PROTO_HTTP_BODY_H

@@ -125,8 +125,8 @@ bool http_head_begun(const struct http_head *head)
     return head->parsed > 0;
 }
 
-/* Every line ends in CRLF; none begins with white space, nor with a colon (RFC 9112 2.2, 5.2, 5.1).
- */
+/* Every line ends in CRLF; none begins with white space,
+ * nor with a colon (RFC 9112 2.2, 5.2, 5.1). */
 static bool is_strict(const uint8_t *at, size_t length)
 {
     const uint8_t *line = at, *end = at + length, *newline;

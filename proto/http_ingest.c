@@ -5,8 +5,8 @@
  * A broken line costs that line; behind a broken element of an array nobody can say where the next
  * one begins, so the array ends there.
  *
- * Indices and refusals stay in order: a value that cannot be parsed first sends the group before it
- * to the intake.
+ * Indices and refusals stay in order: a value that cannot
+ * be parsed first sends the group before it to the intake.
  */
 #include "proto/http_ingest.h"
 
@@ -200,8 +200,8 @@ static struct span trim(struct span text)
     return text;
 }
 
-/* Each step below returns how many bytes it used; 0: more are needed. Never 0 at the end of the
- * body. */
+/* Each step below returns how many bytes it used; 0:
+ * more are needed. Never 0 at the end of the body. */
 
 /* consume() has skipped the white space before it, so there is something in the line. */
 static size_t step_line(struct job *job, struct span rest)
@@ -214,8 +214,8 @@ static size_t step_line(struct job *job, struct span rest)
     return newline == NULL ? length : length + 1;
 }
 
-/* Has the value at the start of `rest` come to its end? Its bytes, 0 if that cannot be told yet, or
- * a json_error. */
+/* Has the value at the start of `rest` come to its end?
+ * Its bytes, 0 if that cannot be told yet, or a json_error. */
 static ptrdiff_t whole_value(const struct job *job, struct span rest, struct json_value *value)
 {
     size_t fault = 0;

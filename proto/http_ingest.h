@@ -37,16 +37,16 @@ struct http_ingest {
 /* request->state. */
 size_t http_ingest_state_bytes(void);
 
-/* The functions of the route: {.method = "POST", .path = "/events", .context = …, .state_bytes = …,
- * .feed = http_ingest_feed, .cut = http_ingest_cut, .forget = http_ingest_forget}. */
+/* The functions of the route: {.method = "POST", .path = "/events", .context = …, .state_bytes
+ * = …, .feed = http_ingest_feed, .cut = http_ingest_cut, .forget = http_ingest_forget}. */
 size_t http_ingest_feed(void *context, struct turn *turn, struct http_request *request, uint8_t *at,
                         size_t length, bool last);
 void http_ingest_cut(void *context, struct turn *turn, struct http_request *request,
                      unsigned status, const char *code, const char *message);
 void http_ingest_forget(void *context, struct http_request *request);
 
-/* The acknowledgement level that ?ack= asks for; ACK_SPOOLED without. False: no such level, or not here; the request has
- * been answered. Also for other doors. */
+/* The acknowledgement level that ?ack= asks for; ACK_SPOOLED without. False:
+ * no such level, or not here; the request has been answered. Also for other doors. */
 NODISCARD bool http_ingest_level(struct http_request *request, struct turn *turn,
                                  const struct intake *intake, enum ack_level *out);
 

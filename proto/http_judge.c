@@ -33,8 +33,8 @@ static enum http_framing framing(const struct http_framed *framed)
 
 /* ── is it HTTP as it should be ────────────────────────────────────────────────────────────── */
 
-/* RFC 9112 6.1: chunked alone, once, and only in HTTP/1.1. And what the parser has not noticed does
- * not count as absent. */
+/* RFC 9112 6.1: chunked alone, once, and only in HTTP/1.1.
+ * And what the parser has not noticed does not count as absent. */
 static bool framing_is_clear(struct http_request *request, struct turn *turn,
                              const struct http_framed *framed)
 {

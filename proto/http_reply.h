@@ -15,8 +15,8 @@ const char *http_reason(unsigned status);
 size_t http_reply_bytes_max(const struct http_request *request,
                             const struct http_response *response);
 
-/* Status line, header and, unless the request was a HEAD, body. cors may be NULL. False: no room.
- */
+/* Status line, header and, unless the request was
+ * a HEAD, body. cors may be NULL. False: no room. */
 NODISCARD bool http_reply_put(const struct http_request *request, const struct cors *cors,
                               int64_t wall_us, const struct http_response *response,
                               struct buf *out);

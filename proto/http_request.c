@@ -96,8 +96,8 @@ static int hex(uint8_t byte)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* RFC 3986 2.1; in a query "+" is a space, as in forms. A decoded NUL is refused: it would cut the
- * text short. */
+/* RFC 3986 2.1; in a query "+" is a space, as in forms.
+ * A decoded NUL is refused: it would cut the text short. */
 static bool decode(struct span text, bool form, char *out, size_t room)
 {
     size_t length = 0;

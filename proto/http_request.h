@@ -17,8 +17,8 @@ struct conn;
 struct http_route;
 struct principal;
 
-/* Where something stands in the header. The header may move between calls, so it is found by place,
- * not address. */
+/* Where something stands in the header. The header may
+ * move between calls, so it is found by place, not address. */
 struct http_piece {
     uint16_t at, length;
 };
@@ -63,20 +63,20 @@ unsigned http_header_count(const struct http_request *request, const char *name)
 /* Does the comma-separated list in the fields of this name hold the token (in whatever case)? */
 bool http_header_lists(const struct http_request *request, const char *name, const char *token);
 
-/* The query parameter of this name, percent-decoded, with a NUL behind it; the first of that name.
- * False: absent, or badly encoded, or it does not fit. */
+/* The query parameter of this name, percent-decoded, with a NUL behind it;
+ * the first of that name. False: absent, or badly encoded, or it does not fit. */
 NODISCARD bool http_query(const struct http_request *request, const char *name, char *out,
                           size_t room);
 /* Is there such a parameter, whatever it says? */
 bool http_query_has(const struct http_request *request, const char *name);
 /* What stood in the place of the route's {name}; the same rules. */
 NODISCARD bool http_argument(const struct http_request *request, char *out, size_t room);
-/* Authorization: Bearer …, else the query parameter `token` as it stands (a JWT has nothing to
- * encode). {NULL,0}: none. */
+/* Authorization: Bearer …, else the query parameter `token`
+ * as it stands (a JWT has nothing to encode). {NULL,0}: none. */
 struct span http_token(const struct http_request *request);
 
-/* For http.c: finds path and query in the target. False: neither origin-form, absolute-form nor
- * "*". */
+/* For http.c: finds path and query in the target.
+ * False: neither origin-form, absolute-form nor "*". */
 NODISCARD bool http_split_target(struct http_request *request);
 /* For http.c: does the path fit the route's? Sets `argument`. */
 NODISCARD bool http_path_fits(struct http_request *request, const char *pattern);

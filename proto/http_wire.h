@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One HTTP connection: what proto/http.c (input and time) and proto/http_answer.c (output) share.
- * Nobody else's.
+ * One HTTP connection: what proto/http.c (input and time)
+ * and proto/http_answer.c (output) share. Nobody else's.
  */
 #ifndef PROTO_HTTP_WIRE_H
 #define PROTO_HTTP_WIRE_H
@@ -36,8 +36,8 @@ struct http {
 void http_dispatch(struct http *http, struct turn *turn, const struct receipt *receipt,
                    struct span reply);
 
-/* The connection's last answer, if none was given yet: what follows cannot be trusted, or is not
- * wanted. */
+/* The connection's last answer, if none was given yet:
+ * what follows cannot be trusted, or is not wanted. */
 void http_fail(struct http *http, struct turn *turn, unsigned status, const char *code,
                const char *message);
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The way in: what a producer's door calls with parsed events, and what comes back. batch/intake.c implements it
- * (the doors stand below the batch floor and see only this). One intake a shard, on the shard's thread.
+ * The way in: what a producer's door calls with parsed events, and what comes back.
+ * batch/intake.c implements it (the doors stand below the batch floor
+ * and see only this). One intake a shard, on the shard's thread.
  *
- * A door collects the events of one chunk of input, at most INTAKE_MAX at a time, and gives them over together, so
- * that the look-ups of many overlap. The events' text must stay until intake_accept returns, no longer.
+ * A door collects the events of one chunk of input, at most INTAKE_MAX at a time, and gives them
+ * over together, so that the look-ups of many overlap. The events' text must stay until
+ * intake_accept returns, no longer.
  */
 #ifndef PROTO_INTAKE_H
 #define PROTO_INTAKE_H
@@ -36,10 +38,11 @@ struct source {
 
 struct intake {
     /*
-     * Takes `count` <= INTAKE_MAX events, filling in what the principal's token says and they leave out; verdicts[i] says what became of events[i]. streams[i], where `streams` is
-     * given and the entry is not NULL, names the stream (a type that it does not take is UNSUPPORTED_TYPE);
-     * else the event's type decides. Events that event_parse() refused are not given here.
-     * Returns how many were judged: fewer than `count` only when there is no room (then conn_throttle() and
+     * Takes `count` <= INTAKE_MAX events, filling in what the principal's token says and they leave
+     * out; verdicts[i] says what became of events[i]. streams[i], where `streams` is given and the
+     * entry is not NULL, names the stream (a type that it does not take is UNSUPPORTED_TYPE); else
+     * the event's type decides. Events that event_parse() refused are not given here. Returns how
+     * many were judged: fewer than `count` only when there is no room (then conn_throttle() and
      * offer the rest later, or answer OVERLOADED).
      */
     unsigned (*accept)(struct intake *intake, struct turn *turn, const struct source *source,
@@ -51,17 +54,18 @@ struct intake {
     unsigned (*retry_after_s)(const struct intake *intake);
 
     /*
-     * Producers by name, on the owning shard only. producer_shard: which one that is. producer_open: the count that
-     * was reached (for `resume`) and the ticket that must be durable before the welcome may be sent
-     * (*wait false: none); a connection that has it open already loses it: its conn is aborted.
-     * NULL: too many producers (limits.producers).
+     * Producers by name, on the owning shard only. producer_shard: which one that is.
+     * producer_open: the count that was reached (for `resume`) and the ticket that must be durable
+     * before the welcome may be sent (*wait false: none); a connection that has it open already
+     * loses it: its conn is aborted. NULL: too many producers (limits.producers).
      */
     unsigned (*producer_shard)(const struct intake *intake, struct span name);
     struct producer *(*producer_open)(struct intake *intake, struct turn *turn, struct span name,
                                       struct conn *conn, uint64_t *resume, struct ticket *ticket,
                                       bool *wait);
     void (*producer_close)(struct intake *intake, struct producer *producer, struct conn *conn);
-    /* The count goes on by `values` that carry no row (refused ones, empty lines are not counted at all). */
+    /* The count goes on by `values` that carry no row
+     * (refused ones, empty lines are not counted at all). */
     void (*producer_skip)(struct intake *intake, struct producer *producer, uint64_t values);
 
     const struct streams *streams;

@@ -5,8 +5,8 @@
  * (json_scan.h); nearly always that is the closing quote, and all else (escapes, bytes past ASCII)
  * is handled here, out of the way.
  *
- * Nesting needs no stack of its own: at most 64 levels, so one bit each of a 64-bit word says
- * whether it is an object or an array.
+ * Nesting needs no stack of its own: at most 64 levels, so one bit
+ * each of a 64-bit word says whether it is an object or an array.
  */
 #include "proto/json_scan.h"
 
@@ -95,8 +95,8 @@ __attribute__((noinline)) static const uint8_t *seek_short(struct json_scan *sca
     return found != 0 ? at + (unsigned)__builtin_ctzll(found) : scan->end;
 }
 
-/* The same in any text, where the window shows nothing of it: it moves to there, or so far that it
- * ends with the text. */
+/* The same in any text, where the window shows nothing of it:
+ * it moves to there, or so far that it ends with the text. */
 static inline const uint8_t *seek(struct json_scan *scan, const uint8_t *at)
 {
     if (UNLIKELY(scan->end - scan->begin < JSON_WINDOW))
@@ -249,8 +249,8 @@ const uint8_t *json_scan_string_rest(struct json_scan *scan, const uint8_t *at)
 
 /* ── Numbers ────────────────────────────────────────────────────────────────────────────────── */
 
-/* Behind the digits at `at`. Eight at a time: XOR makes digits 0..9, which adding 0x76 leaves below
- * 0x80. */
+/* Behind the digits at `at`. Eight at a time:
+ * XOR makes digits 0..9, which adding 0x76 leaves below 0x80. */
 static inline const uint8_t *digits(const struct json_scan *scan, const uint8_t *at)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -275,8 +275,8 @@ static inline const uint8_t *digits(const struct json_scan *scan, const uint8_t 
  */
 enum { WHOLE_DIGITS_MAX = 131072, FRACTION_DIGITS_MAX = 16383, EXPONENT_LIMIT = INT_MAX / 2 };
 
-/* Of the digits at `at` (with "e", its sign, or neither before them); those too large become
- * EXPONENT_LIMIT. */
+/* Of the digits at `at` (with "e", its sign, or neither
+ * before them); those too large become EXPONENT_LIMIT. */
 static int64_t exponent_of(const uint8_t *at, const uint8_t *end)
 {
     bool negative = false;
@@ -291,8 +291,8 @@ static int64_t exponent_of(const uint8_t *at, const uint8_t *end)
     return negative ? -value : value;
 }
 
-/* How many digits stand before the point of the number whose whole part, fraction and exponent
- * these are; 0 or less: none (a fraction, or zero). */
+/* How many digits stand before the point of the number whose whole part,
+ * fraction and exponent these are; 0 or less: none (a fraction, or zero). */
 static int64_t whole_digits(struct span whole, struct span fraction, int64_t exponent)
 {
     size_t zeros = 0;
@@ -323,8 +323,8 @@ static const uint8_t *exponent_part(struct json_scan *scan, const uint8_t *at)
     return some_digits(scan, at + (sign == '+' || sign == '-'));
 }
 
-/* The rest of what looks like a number but is long, has an exponent, or is none: int [ frac ] [ exp
- * ]. */
+/* The rest of what looks like a number but is long,
+ * has an exponent, or is none: int [ frac ] [ exp ]. */
 __attribute__((noinline)) static const uint8_t *number_rest(struct json_scan *scan,
                                                             const uint8_t *whole)
 {
@@ -398,8 +398,8 @@ struct levels {
     unsigned depth, outer;
 };
 
-/* Behind a value: closes the levels that end here. Behind the comma, or behind the bracket that
- * closed them all. */
+/* Behind a value: closes the levels that end here.
+ * Behind the comma, or behind the bracket that closed them all. */
 static inline const uint8_t *close_levels(struct json_scan *scan, const uint8_t *at,
                                           struct levels *levels)
 {
@@ -434,8 +434,8 @@ const uint8_t *json_scan_composite(struct json_scan *scan, const uint8_t *at, un
             if (UNLIKELY(at == NULL))
                 return NULL;
         }
-        /* Behind a value, or before the bracket that closes an empty level; or before the first
-         * member of one. */
+        /* Behind a value, or before the bracket that closes
+         * an empty level; or before the first member of one. */
         if (!opened) {
             if (LIKELY((levels.objects & 1) != 0 && json_scan_pair(scan, at, ",\""))) {
                 at = json_scan_name(scan, at + 2);

@@ -70,14 +70,14 @@ struct json_walk json_walk(struct span composite);
 bool json_next(struct json_walk *walk, struct span *name, struct json_value *member);
 
 /*
- * Decodes a string's inside (without quotes) to UTF-8. `out` may be the same memory (it never
- * grows); it needs text.length bytes. Returns the length. The string must have been accepted and
- * have no flaw.
+ * Decodes a string's inside (without quotes) to UTF-8.
+ * `out` may be the same memory (it never grows); it needs text.length bytes.
+ * Returns the length. The string must have been accepted and have no flaw.
  */
 size_t json_unescape(struct span inside, uint8_t *out);
 
-/* The member that a path such as "data.order.id" (here: after "data.") names in an accepted object:
- * the last of that name, as in Postgres. False: not there. */
+/* The member that a path such as "data.order.id" (here: after "data.") names
+ * in an accepted object: the last of that name, as in Postgres. False: not there. */
 bool json_find(struct span object, const char *path, struct json_value *out);
 
 #endif

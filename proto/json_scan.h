@@ -3,9 +3,9 @@
  * The scanner under json.h and event.c: the small steps of RFC 8259, inline, for those who walk
  * JSON themselves. Nobody else includes it.
  *
- * Every step takes the place where it begins and returns the place behind what it read, or NULL
- * after json_scan_fail(). A place may be `end`, never past it, and nothing at or past `end` is
- * read.
+ * Every step takes the place where it begins and returns
+ * the place behind what it read, or NULL after json_scan_fail().
+ * A place may be `end`, never past it, and nothing at or past `end` is read.
  *
  * Strings are most of JSON, and most of the work is to find where they end. The scanner looks at 64
  * bytes at a time and keeps a bit for each that is not plain text: quotes, above all. The end of a
@@ -41,8 +41,8 @@ static inline struct json_scan json_scan_of(struct span text)
 const uint8_t *json_scan_fail(struct json_scan *scan, const uint8_t *at);
 /* Over white space, of which there is at least a suspicion. */
 const uint8_t *json_scan_skip(const struct json_scan *scan, const uint8_t *at);
-/* A string's rest that the window does not show, from any byte of it; or from one that is not
- * plain. */
+/* A string's rest that the window does not show,
+ * from any byte of it; or from one that is not plain. */
 const uint8_t *json_scan_string_far(struct json_scan *scan, const uint8_t *at);
 const uint8_t *json_scan_string_rest(struct json_scan *scan, const uint8_t *at);
 const uint8_t *json_scan_number(struct json_scan *scan, const uint8_t *at);

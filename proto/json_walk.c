@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is done with JSON that has been accepted: walk it, find a member, decode a string. Malformed
- * text is our own caller's bug, so nothing is reported here; but nothing is read outside the span
- * either.
+ * What is done with JSON that has been accepted: walk it, find a member,
+ * decode a string. Malformed text is our own caller's bug, so nothing
+ * is reported here; but nothing is read outside the span either.
  */
 #include "proto/json_scan.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON Web Tokens (RFC 7519), verified: from a compact text to a principal, or to words that say
- * why not.
+ * JSON Web Tokens (RFC 7519), verified: from a compact
+ * text to a principal, or to words that say why not.
  *
  * The keys are made once from the configuration and then read-only: any thread. A cache of what was
  * verified belongs to one thread; with it a token costs a SHA-256 instead of a signature. Who calls
@@ -52,13 +52,13 @@ NODISCARD int jwt_keys_open(struct jwt_keys **out, const struct config *config, 
 void jwt_keys_close(struct jwt_keys *keys); /* wipes them */
 unsigned jwt_keys_count(const struct jwt_keys *keys);
 
-/* JWT_VALID: *out is filled. Else the reason, in words for the client in `why` (JWT_WHY_MAX bytes),
- * and *out is as it was. `now_s`: seconds since 1970. */
+/* JWT_VALID: *out is filled. Else the reason, in words for the client in `why`
+ * (JWT_WHY_MAX bytes), and *out is as it was. `now_s`: seconds since 1970. */
 NODISCARD enum jwt_reason jwt_verify(const struct jwt_keys *keys, struct span token, int64_t now_s,
                                      struct principal *out, char *why);
 
-/* Verified tokens by their SHA-256, each until it expires, auth.cache_s at most. One thread; NULL:
- * no memory. */
+/* Verified tokens by their SHA-256, each until it expires,
+ * auth.cache_s at most. One thread; NULL: no memory. */
 struct jwt_cache;
 enum { JWT_CACHE_ENTRIES = 1024 }; /* 5 KB each */
 NODISCARD struct jwt_cache *jwt_cache_open(unsigned entries);

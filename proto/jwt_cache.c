@@ -4,8 +4,8 @@
  * would be forgotten first makes place. Only tokens that were verified get in, so nobody can push
  * others out without having a key.
  *
- * Entries of a set are all compared, to the end: how long a search takes says nothing about what is
- * remembered.
+ * Entries of a set are all compared, to the end:
+ * how long a search takes says nothing about what is remembered.
  */
 #include "proto/jwt_key.h"
 

@@ -121,8 +121,8 @@ static bool is_integer(struct span text)
     return true;
 }
 
-/* Calls `each` for the string, or for every member of the array of strings; integers too if
- * `integers`. False: the value is of another shape, or `each` said so. */
+/* Calls `each` for the string, or for every member of the array of strings;
+ * integers too if `integers`. False: the value is of another shape, or `each` said so. */
 static bool each_text(const struct json_value *value, bool integers, void *context,
                       bool (*each)(void *context, struct span text))
 {

@@ -52,8 +52,8 @@ struct jwt_keys {
 
 /* A sentence of at most 256 bytes for the operator. Returns -EINVAL. */
 int jwt_key_wrong(char *why, const char *format, ...) PRINTF_LIKE(2, 3);
-/* The next free key, with that kid; NULL: `why` says that there are too many, or that the kid is
- * taken. */
+/* The next free key, with that kid; NULL:
+ * `why` says that there are too many, or that the kid is taken. */
 NODISCARD struct jwt_key *jwt_key_add(struct jwt_keys *keys, struct span kid,
                                       enum jwt_algorithm algorithm, char *why);
 NODISCARD bool jwt_key_secret(struct jwt_key *key, struct span secret, char *why);

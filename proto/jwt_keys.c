@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A key is for exactly one algorithm. That, and that the algorithm of a token is compared with its
- * key's before and after libjwt has looked at it, is what keeps a public RSA key from being taken
- * for an HMAC secret.
+ * A key is for exactly one algorithm. That, and that the algorithm of a token
+ * is compared with its key's before and after libjwt has looked at it,
+ * is what keeps a public RSA key from being taken for an HMAC secret.
  */
 #include "core/log.h"
 #include "proto/jwt_key.h"

@@ -28,7 +28,8 @@ struct principal {
     unsigned scopes;   /* bits of enum scope, from scope, scopes, permissions and roles */
     int64_t expires_s; /* exp; 0: none */
     uint16_t rooms_at; /* where the second of the lists begins */
-    /* Claims `projects` and `rooms`, each "a\0b\0\0": an empty name ends the list. Last, since a copy ends with them. */
+    /* Claims `projects` and `rooms`, each "a\0b\0\0":
+     * an empty name ends the list. Last, since a copy ends with them. */
     char lists[2 * PRINCIPAL_LIST_MAX];
 };
 
@@ -42,8 +43,8 @@ static inline const char *principal_rooms(const struct principal *principal)
     return principal->lists + principal->rooms_at;
 }
 
-/* A copy to keep with a connection, to free(): only as long as the lists are, so never to be assigned by value. NULL: no
- * memory. */
+/* A copy to keep with a connection, to free(): only as long
+ * as the lists are, so never to be assigned by value. NULL: no memory. */
 NODISCARD struct principal *principal_copy(const struct principal *principal);
 
 /* Is `name` in such a list? */

@@ -24,8 +24,8 @@ struct bucket {       /* zeroed: full */
     uint64_t full_ns; /* when it will be full again */
 };
 
-/* Takes `amount`. False: there is not so much, and nothing is taken. More than a full bucket holds
- * is never there. */
+/* Takes `amount`. False: there is not so much, and nothing is taken.
+ * More than a full bucket holds is never there. */
 NODISCARD bool bucket_take(struct bucket *bucket, const struct bucket_rate *rate, uint64_t amount,
                            uint64_t now_ns);
 /* How much is there now. */
@@ -36,8 +36,8 @@ uint64_t bucket_wait_ns(const struct bucket *bucket, const struct bucket_rate *r
 
 struct quota;
 
-/* `keys`: how many are remembered; of more, the one that used least is forgotten. `seed`: random,
- * so that nobody can choose keys that collide. NULL: no memory. */
+/* `keys`: how many are remembered; of more, the one that used least is forgotten.
+ * `seed`: random, so that nobody can choose keys that collide. NULL: no memory. */
 NODISCARD struct quota *quota_open(unsigned keys, struct bucket_rate rate, uint64_t seed);
 void quota_close(struct quota *quota);
 void quota_set_rate(struct quota *quota, struct bucket_rate rate); /* SIGHUP */
@@ -46,8 +46,8 @@ bool quota_has(const struct quota *quota, uint64_t key, uint64_t amount, uint64_
 /* False: not so much left; then nothing is taken. */
 bool quota_take(struct quota *quota, uint64_t key, uint64_t amount, uint64_t now_ns);
 
-/* Keys: of any text; of a peer "192.0.2.1:4711" or "[2001:db8::1]:4711", without its port, and of
- * an IPv6 address the first 64 bits, which is what one subscriber has. */
+/* Keys: of any text; of a peer "192.0.2.1:4711" or "[2001:db8::1]:4711", without its port,
+ * and of an IPv6 address the first 64 bits, which is what one subscriber has. */
 uint64_t quota_key(const struct quota *quota, struct span text);
 uint64_t quota_key_of_peer(const struct quota *quota, const char *peer);
 

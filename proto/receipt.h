@@ -43,14 +43,14 @@ void receipt_add(struct receipt *receipt, uint64_t index, struct span id,
 void receipt_refuse(struct receipt *receipt, uint64_t index, struct span id,
                     const struct refusal *refusal);
 
-/* "accepted":n,"duplicates":n,"rejected":[…] without the braces; "unlisted":n behind it if there
- * are such. */
+/* "accepted":n,"duplicates":n,"rejected":[…] without the braces;
+ * "unlisted":n behind it if there are such. */
 NODISCARD bool receipt_print(const struct receipt *receipt, struct buf *out);
 size_t receipt_print_bytes_max(const struct receipt *receipt);
 
-/* Holds the reply until all that it speaks of has reached the level. False: no memory; some of the
- * holds may have been made, so the connection is to be aborted. Empty holds carry tag 0 and no
- * reply. */
+/* Holds the reply until all that it speaks of has reached the level.
+ * False: no memory; some of the holds may have been made,
+ * so the connection is to be aborted. Empty holds carry tag 0 and no reply. */
 NODISCARD bool receipt_hold(const struct receipt *receipt, struct conn *conn, struct turn *turn,
                             uint64_t tag, struct span reply);
 

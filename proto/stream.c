@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The streams, and the way from an event's type to its stream. Every event takes that way, so the
- * types that are listed anywhere stand in one small hash table, rebuilt at each streams_add(), a
- * quarter full at most: an event whose type is not listed usually meets an empty place at once, and
- * belongs to `events`.
+ * The streams, and the way from an event's type to its stream. Every event takes
+ * that way, so the types that are listed anywhere stand in one small hash table,
+ * rebuilt at each streams_add(), a quarter full at most: an event whose type
+ * is not listed usually meets an empty place at once, and belongs to `events`.
  */
 #include "proto/stream.h"
 #include "proto/stream_text.h"

@@ -68,9 +68,9 @@ struct stream {
     char *types_text;                         /* what `type` looks into */
     struct span step[2 * STREAM_COLUMNS_MAX]; /* first steps of all paths, each once */
     unsigned steps;
-    /* The bound of a COPY row: row_bytes_fixed + data_overlap * event_data_bytes_max(). One byte of
-     * the data can go into as many columns as data_overlap says: 2 for `raw jsonb from data, total
-     * numeric from data.total`. */
+    /* The bound of a COPY row: row_bytes_fixed + data_overlap * event_data_bytes_max().
+     * One byte of the data can go into as many columns as data_overlap says:
+     * 2 for `raw jsonb from data, total numeric from data.total`. */
     size_t row_bytes_fixed;
     unsigned data_overlap;
 };

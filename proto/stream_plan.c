@@ -55,9 +55,9 @@ static unsigned overlap_at(const struct stream *stream, const char *path)
 }
 
 /*
- * Members of data are nested or apart, never crossing. So the columns that can hold one and the
- * same byte name places that lie around each other, and the most there can be are found at one of
- * the places named.
+ * Members of data are nested or apart, never crossing. So the columns
+ * that can hold one and the same byte name places that lie around each other,
+ * and the most there can be are found at one of the places named.
  */
 static void bound_row(struct stream *stream)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A stream as SQL. Every identifier stands in double quotes, so that a column may be called "order"
- * and a name is taken letter by letter.
+ * A stream as SQL. Every identifier stands in double quotes,
+ * so that a column may be called "order" and a name is taken letter by letter.
  *
  * The table is made in a DO block, only if the search path finds none: `create table if not exists`
  * alone would ask for the right to create even where there is nothing to do, and would make a
@@ -73,8 +73,8 @@ static void put_definitions(struct text *text, const struct stream *stream)
     }
 }
 
-/* The column that grows as the table does: the time of receipt, else the event's own; NULL: none.
- */
+/* The column that grows as the table does:
+ * the time of receipt, else the event's own; NULL: none. */
 static const struct column *time_column(const struct stream *stream)
 {
     const struct column *found = NULL;

@@ -7,8 +7,8 @@
  *   order_id  bigint  from data.orderId | userId  required  ,
  *   ──name──  ─type─  ─────────from─────────────  ────────
  *
- * What goes wrong is a mistake in a configuration file, so every message names the column and what
- * is allowed.
+ * What goes wrong is a mistake in a configuration file,
+ * so every message names the column and what is allowed.
  */
 #include "proto/stream_text.h"
 

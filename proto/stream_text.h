@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The words of a stream's configuration, read into a struct stream. Private to proto/stream*.c;
- * pure.
+ * The words of a stream's configuration, read into
+ * a struct stream. Private to proto/stream*.c; pure.
  */
 #ifndef PROTO_STREAM_TEXT_H
 #define PROTO_STREAM_TEXT_H
@@ -19,8 +19,7 @@ struct table_name {
 
 /* Each: true, or false with a sentence in `why` (STREAM_WHY_BYTES). */
 NODISCARD bool stream_text_table(const char *text, struct table_name *out, char *why);
-/* Fills all that comes from the columns. Paths are allocated, also on
- * failure. */
+/* Fills all that comes from the columns. Paths are allocated, also on failure. */
 NODISCARD bool stream_text_columns(struct stream *stream, const char *text, char *why);
 /* Fills type, types, only_types from stream->types_text. */
 NODISCARD bool stream_text_types(struct stream *stream, char *why);

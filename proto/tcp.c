@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a run of bytes becomes values: input() cuts it into lines (or frames), parses each where it lies into the
- * house's group, and gives the group to the intake when it is full, when a value is refused (so that counts stay in
- * order), or when the run is over. What the intake could not take is not used, and comes again.
+ * How a run of bytes becomes values: input() cuts it into lines (or frames), parses each where it
+ * lies into the house's group, and gives the group to the intake when it is full, when a value is
+ * refused (so that counts stay in order), or when the run is over. What the intake could not take
+ * is not used, and comes again.
  *
- * The number of a value is tcp->values + its place; a named producer's count is the same number, kept by the intake.
+ * The number of a value is tcp->values + its place;
+ * a named producer's count is the same number, kept by the intake.
  */
 #include "proto/tcp.h"
 
@@ -334,8 +336,8 @@ static void too_large(struct tcp *tcp, struct refusal *refusal)
 }
 
 /*
- * Values from the front of `run`. Returns how many bytes were used; a run that the intake had no room for is used
- * only up to the last value that it took.
+ * Values from the front of `run`. Returns how many bytes were used; a run that the intake had no
+ * room for is used only up to the last value that it took.
  */
 static size_t take_values(struct tcp *tcp, struct turn *turn, struct span run)
 {
@@ -532,7 +534,8 @@ static ptrdiff_t greet(struct tcp *tcp, struct turn *turn, const struct hello *h
     return result;
 }
 
-/* How many bytes the hello took, 0 if more is needed or it is not one, negative to close or move. */
+/* How many bytes the hello took, 0 if more is needed
+ * or it is not one, negative to close or move. */
 static ptrdiff_t first_line(struct tcp *tcp, struct turn *turn, struct span run)
 {
     struct span line;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TCP door (CONTRACTS.md 3): JSON values one a line, or each behind its length, with cumulative acknowledgements
- * and producers that resume. One wire a connection, on its shard's thread.
+ * The TCP door (CONTRACTS.md 3): JSON values one a line, or each behind its length, with cumulative
+ * acknowledgements and producers that resume. One wire a connection, on its shard's thread.
  *
  *   ► {"hello":{"token":…,"ack":"spooled","producer":"p1","format":"ndjson"}}      optional, first line only
  *   ◄ {"welcome":{"server":"ringmain","version":…,"connection":…,"ack":…,"format":…,"resume":41}}
@@ -10,9 +10,10 @@
  *   ◄ {"reject":43,"code":"INVALID_JSON","message":…}    at once
  *   ◄ {"ack":43}                                         the first 43 are at the level asked for
  *
- * Where duplicates were among them, the acknowledgement says how many on this connection: {"ack":43,"duplicates":2}.
- * Without a hello nothing is acknowledged, and what is refused is still named. A refused value counts. Blank lines do
- * not. A bad hello, a frame that breaks the protocol, or no permission: an {"error":{…}} line, then close.
+ * Where duplicates were among them, the acknowledgement says how many on this connection:
+ * {"ack":43,"duplicates":2}. Without a hello nothing is acknowledged, and what is refused is still
+ * named. A refused value counts. Blank lines do not. A bad hello, a frame that breaks the protocol,
+ * or no permission: an {"error":{…}} line, then close.
  */
 #ifndef PROTO_TCP_H
 #define PROTO_TCP_H
@@ -30,7 +31,8 @@ struct tcp_house {
     uint64_t hello_ns;           /* time to finish a first line that has begun */
     uint64_t idle_ns;            /* time without any input or acknowledgement */
     struct bucket_rate rate; /* events a connection may send */
-    /* Room for one group of events: too large to have one a connection, needed only inside a call. */
+    /* Room for one group of events: too large to have
+     * one a connection, needed only inside a call. */
     struct event events[INTAKE_MAX];
     struct verdict verdicts[INTAKE_MAX];
     size_t ends[INTAKE_MAX]; /* how many input bytes are used once event i has been judged */

@@ -24,8 +24,8 @@ void uuid_v7(int64_t wall_us, const uint8_t random[UUID_RANDOM_BYTES], uint8_t o
     out[8] = (uint8_t)(0x80 | (out[8] & 0x3F));
 }
 
-/* Each half byte becomes its digit, all 32 alike (a compiler does 16 at once); then the groups are
- * set apart. */
+/* Each half byte becomes its digit, all 32 alike (a
+ * compiler does 16 at once); then the groups are set apart. */
 void uuid_print(const uint8_t uuid[UUID_BYTES], char out[UUID_TEXT_BYTES])
 {
     char digits[2 * UUID_BYTES];

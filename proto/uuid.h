@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * UUIDs of version 7 (RFC 9562 5.7): the time first, so that those made later sort later. Pure: the
- * caller gives the time and the chance.
+ * UUIDs of version 7 (RFC 9562 5.7): the time first, so that those made
+ * later sort later. Pure: the caller gives the time and the chance.
  */
 #ifndef PROTO_UUID_H
 #define PROTO_UUID_H

@@ -11,8 +11,8 @@
 
 enum debug_door { DEBUG_ECHO, DEBUG_SINK };
 
-/* Changes the connection into a WebSocket that does that. `options` outlive it. False: no memory;
- * nothing was changed. */
+/* Changes the connection into a WebSocket that does that.
+ * `options` outlive it. False: no memory; nothing was changed. */
 NODISCARD bool debug_start(enum debug_door door, struct turn *turn, struct conn *conn,
                            const struct handshake *handshake,
                            const struct websocket_options *options);

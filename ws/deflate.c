@@ -4,9 +4,9 @@
  * flush ends (RFC 7692 7.2.1); the receiver puts those four bytes back. A sender may also end a
  * message with a final block (7.2.3.4): the stream is then begun anew, with the same window.
  *
- * Output is bounded where it is made: zlib is never given room past out->max. When there is none
- * left it gets one spare byte; if it fills that one, the message is too big, however small it was
- * on the wire.
+ * Output is bounded where it is made: zlib is never given room past out->max.
+ * When there is none left it gets one spare byte; if it fills that one,
+ * the message is too big, however small it was on the wire.
  *
  * Without takeover a deflater lives for one message, so its window need not be larger than the
  * message: 512 bytes of JSON cost some 10 KiB for some microseconds, not 256 KiB.
@@ -111,8 +111,8 @@ static int inflate_all(struct inflater *inflater, struct span piece, struct buf 
 {
     if (piece.length == 0)
         return DEFLATE_OK;
-    /* zlib counts in 32 bits; a piece comes from a receive buffer or a message, and both are far
-     * below. */
+    /* zlib counts in 32 bits; a piece comes from a receive
+     * buffer or a message, and both are far below. */
     must(piece.length <= INT32_MAX);
     inflater->stream.next_in = (Bytef *)(uintptr_t)piece.at;
     inflater->stream.avail_in = (uInt)piece.length;
@@ -124,8 +124,8 @@ static int inflate_all(struct inflater *inflater, struct span piece, struct buf 
     return more;
 }
 
-/* Puts the tail back. Then the stream must stand between two blocks: else the sender broke one off.
- */
+/* Puts the tail back. Then the stream must stand
+ * between two blocks: else the sender broke one off. */
 static int inflate_tail(struct inflater *inflater, struct buf *out)
 {
     enum { UNUSED_BITS = 63, BLOCK_BOUNDARY = 128 }; /* of data_type, as zlib.h says of inflate() */
@@ -158,8 +158,8 @@ int inflater_feed(struct inflater **inflater, const struct deflate_terms *terms,
     return fault;
 }
 
-/* The smallest window that holds the whole message; all that the terms allow if it outlives the
- * message. */
+/* The smallest window that holds the whole message;
+ * all that the terms allow if it outlives the message. */
 static int window_bits(const struct deflate_terms *terms, size_t length)
 {
     int bits = terms->server_max_window_bits;

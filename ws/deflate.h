@@ -2,10 +2,10 @@
 /*
  * permessage-deflate, RFC 7692: the compression of whole messages, and the door to zlib.
  *
- * An inflater or deflater is a pointer that its owner keeps, NULL at first: it is made when a
- * message needs it and, where the agreement says that its side keeps no context from one message to
- * the next, freed with the message's end. So an idle connection without context takeover costs
- * nothing. One thread.
+ * An inflater or deflater is a pointer that its owner keeps, NULL at first:
+ * it is made when a message needs it and, where the agreement says that its side
+ * keeps no context from one message to the next, freed with the message's end.
+ * So an idle connection without context takeover costs nothing. One thread.
  */
 #ifndef WS_DEFLATE_H
 #define WS_DEFLATE_H

@@ -28,8 +28,8 @@ static uint64_t big_endian(const uint8_t *at, unsigned bytes)
     return value;
 }
 
-/* RFC 6455 5.2: "the minimal number of bytes MUST be used", "the most significant bit MUST be 0".
- */
+/* RFC 6455 5.2: "the minimal number of bytes MUST
+ * be used", "the most significant bit MUST be 0". */
 static bool is_well_encoded(uint64_t length, unsigned extended)
 {
     if (extended == 2)

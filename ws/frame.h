@@ -5,8 +5,8 @@
  *   0               1                 2 …
  *   FIN RSV1-3 op   MASK length7      [length16 | length64]   [masking key]   payload
  *
- * frame_read() judges the encoding only; what a header may say in which situation is
- * ws/websocket.c's business.
+ * frame_read() judges the encoding only; what a header
+ * may say in which situation is ws/websocket.c's business.
  */
 #ifndef WS_FRAME_H
 #define WS_FRAME_H

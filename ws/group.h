@@ -52,8 +52,8 @@ void group_add(struct group *group, const struct intake *intake, enum group_kind
 void group_refuse(struct group *group, struct span whole, struct span id,
                   const struct refusal *refusal);
 
-/* To the intake. True: all have been judged; false: those from `judged` on have not, for there is
- * no room. */
+/* To the intake. True: all have been judged; false:
+ * those from `judged` on have not, for there is no room. */
 NODISCARD bool group_judge(struct group *group, struct intake *intake, struct turn *turn,
                            const struct source *source);
 /* Of a judged entry; valid until group_clear(). */

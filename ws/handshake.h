@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The opening handshake, the server's side of it: RFC 6455 4.2, with the negotiation of
- * permessage-deflate, RFC 7692 5 and 7.1. Whoever reads HTTP gives the headers' values as spans
- * (several lines of one name joined by ", "; {NULL,0}: not there) and sends what is written here.
- * Pure; any thread.
+ * The opening handshake, the server's side of it: RFC 6455 4.2, with the
+ * negotiation of permessage-deflate, RFC 7692 5 and 7.1. Whoever reads HTTP
+ * gives the headers' values as spans (several lines of one name joined by ", ";
+ * {NULL,0}: not there) and sends what is written here. Pure; any thread.
  */
 #ifndef WS_HANDSHAKE_H
 #define WS_HANDSHAKE_H
@@ -54,8 +54,8 @@ NODISCARD enum handshake_fault handshake_judge(const struct handshake_request *r
 unsigned handshake_status(enum handshake_fault fault);    /* the HTTP status for a fault */
 const char *handshake_reason(enum handshake_fault fault); /* a sentence for the client */
 
-/* Does it ask for a WebSocket at all? Then the door answers with the fault's status, else it serves
- * plain HTTP. */
+/* Does it ask for a WebSocket at all? Then the door answers
+ * with the fault's status, else it serves plain HTTP. */
 bool handshake_wanted(const struct handshake_request *request);
 
 /* The whole 101 response; returns its length. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Header values that are lists (RFC 9110 5.6), and the list of extensions (RFC 6455 9.1). Pure; any
- * thread.
+ * Header values that are lists (RFC 9110 5.6),
+ * and the list of extensions (RFC 6455 9.1). Pure; any thread.
  */
 #ifndef WS_HEADER_LIST_H
 #define WS_HEADER_LIST_H
@@ -13,8 +13,8 @@
 bool text_equal(struct span a, struct span b);
 bool text_is(struct span text, const char *other);
 
-/* The next item between commas, blanks around it taken off; empty ones are passed over. False: no
- * more. */
+/* The next item between commas, blanks around it taken off;
+ * empty ones are passed over. False: no more. */
 bool list_next(struct span *rest, struct span *item);
 /* Is there an item of this name? */
 bool list_has(struct span list, const char *name);

@@ -177,7 +177,8 @@ static void fill(struct ingest *ingest)
         group_add(&door->group, door->options.intake, GROUP_ENVELOPE, item.text, item.text);
 }
 
-/* The array begins anew with the item at `next`, in memory that outlives the message. False: none. */
+/* The array begins anew with the item at `next`,
+ * in memory that outlives the message. False: none. */
 static bool keep_rest(struct batch *batch, const uint8_t *next)
 {
     const uint8_t *end = batch->array.at + batch->array.length;

@@ -14,8 +14,8 @@
  * when what it speaks of has reached the connection's level; with ACK_NONE only what was refused is
  * answered. Binary messages carry the same.
  *
- * An ingest_door is a shard's own: the intake, and the group of events being collected. It outlives
- * its connections.
+ * An ingest_door is a shard's own: the intake, and the group
+ * of events being collected. It outlives its connections.
  */
 #ifndef WS_INGEST_H
 #define WS_INGEST_H
@@ -36,8 +36,8 @@ struct ingest_options {
 NODISCARD struct ingest_door *ingest_door_open(const struct ingest_options *options);
 void ingest_door_close(struct ingest_door *door);
 
-/* Changes the connection into a WebSocket of this door. `principal` is copied; NULL: nobody in
- * particular. False: no memory; nothing was changed. */
+/* Changes the connection into a WebSocket of this door. `principal` is copied;
+ * NULL: nobody in particular. False: no memory; nothing was changed. */
 NODISCARD bool ingest_start(struct ingest_door *door, struct turn *turn, struct conn *conn,
                             const struct handshake *handshake, const struct principal *principal,
                             enum ack_level level);

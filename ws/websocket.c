@@ -10,10 +10,10 @@
  * So the connection never has to keep more for us than a frame's header or a control frame (131
  * bytes), whatever the size of the message, and bad UTF-8 is found with the byte that makes it bad.
  *
- * Stalling. When the user cannot take more (the spool is full), the connection is not read until
- * there is room; but it calls us again only if it has bytes for us. So one byte of those that we
- * used is reported as not used, and is passed over when it is offered again; what it holds by then
- * does not matter.
+ * Stalling. When the user cannot take more (the spool is full), the connection
+ * is not read until there is room; but it calls us again only if it has bytes for us.
+ * So one byte of those that we used is reported as not used, and is passed
+ * over when it is offered again; what it holds by then does not matter.
  */
 #include "ws/websocket_internal.h"
 
@@ -202,8 +202,8 @@ static void enter(struct websocket *ws, const struct frame *frame)
     ws->mask = frame->mask;
 }
 
-/* What a header may not say, now: the reason for 1002, or NULL. RFC 6455 5.2, 5.4, 5.5; RFC 7692 6
- */
+/* What a header may not say, now: the reason for 1002,
+ * or NULL. RFC 6455 5.2, 5.4, 5.5; RFC 7692 6 */
 static const char *judge(const struct websocket *ws, const struct frame *frame)
 {
     if (!frame->masked)
@@ -370,8 +370,8 @@ static void expire(struct websocket *ws, struct turn *turn)
     websocket_close(ws, turn, CLOSE_POLICY, "token expired");
 }
 
-/* The peer has not answered our close frame, or not taken what was queued for it. Replies that are
- * still held are not its fault. */
+/* The peer has not answered our close frame, or not taken what was
+ * queued for it. Replies that are still held are not its fault. */
 static void wait_or_abort(struct websocket *ws, struct turn *turn)
 {
     if (conn_holds(ws->wire.conn) > 0)
@@ -380,8 +380,8 @@ static void wait_or_abort(struct websocket *ws, struct turn *turn)
         websocket_abort(ws, turn);
 }
 
-/* Bytes that come only move heard_ns; the deadline is looked at when it comes and set anew if it
- * came too soon. */
+/* Bytes that come only move heard_ns; the deadline is looked
+ * at when it comes and set anew if it came too soon. */
 static void websocket_deadline(struct wire *wire, struct turn *turn)
 {
     struct websocket *ws = websocket_of(wire);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A WebSocket, the server's end (RFC 6455, RFC 7692): frames come in, whole messages go up;
- * messages go down, frames go out. It is a wire (core/conn.h): no I/O of its own, everything on the
- * shard's thread.
+ * A WebSocket, the server's end (RFC 6455, RFC 7692): frames come in,
+ * whole messages go up; messages go down, frames go out. It is a wire
+ * (core/conn.h): no I/O of its own, everything on the shard's thread.
  *
  *   bytes ─► frames ─► [unmask in place] ─► [inflate] ─► [UTF-8] ─► ops->message ─► …
  *
@@ -17,8 +17,8 @@
  *   websocket_init → websocket_start (queues the 101, changes the wire, calls ops->opened)
  *   → ops->message, ops->settle … → ops->closed
  *
- * The memory belongs to the user, who frees it in ops->closed and, once websocket_start() was
- * called, nowhere else.
+ * The memory belongs to the user, who frees it in ops->closed and,
+ * once websocket_start() was called, nowhere else.
  */
 #ifndef WS_WEBSOCKET_H
 #define WS_WEBSOCKET_H
@@ -66,22 +66,22 @@ struct message {
 struct websocket_ops {
     const char *name;                                        /* for logs and metrics */
     void (*opened)(struct websocket *ws, struct turn *turn); /* may be NULL */
-    /* False: no further message for now (conn_throttle() was called): keep what is not done, go on
-     * in `resume`. */
+    /* False: no further message for now (conn_throttle()
+     * was called): keep what is not done, go on in `resume`. */
     bool (*message)(struct websocket *ws, struct turn *turn, const struct message *message);
-    /* The texts of the messages so far are about to go: let go of all that was collected. Comes at
-     * the end of a run, behind a message that was gathered, and before any close frame. May be
-     * NULL. False: as above. */
+    /* The texts of the messages so far are about to go: let go of all that was collected.
+     * Comes at the end of a run, behind a message that was gathered,
+     * and before any close frame. May be NULL. False: as above. */
     bool (*settle)(struct websocket *ws, struct turn *turn);
-    /* The connection is read again after a false: go on. False: still not done. NULL only if never
-     * false. */
+    /* The connection is read again after a false: go on.
+     * False: still not done. NULL only if never false. */
     bool (*resume)(struct websocket *ws, struct turn *turn);
     /* A hold has come true; the socket then sends its reply. May be NULL. */
     void (*released)(struct websocket *ws, struct turn *turn, const struct hold *hold);
     /* ws->expires_ns has come: say why; the socket then closes with 1008. May be NULL. */
     void (*expired)(struct websocket *ws, struct turn *turn);
-    /* The connection is gone: free the memory. `code`: the peer's close code, ours if we closed, or
-     * 1005, 1006. */
+    /* The connection is gone: free the memory. `code`:
+     * the peer's close code, ours if we closed, or 1005, 1006. */
     void (*closed)(struct websocket *ws, struct turn *turn, uint16_t code);
 };
 
@@ -118,24 +118,24 @@ struct websocket {
 void websocket_init(struct websocket *ws, const struct websocket_ops *ops,
                     const struct websocket_options *options);
 
-/* The connection becomes a WebSocket: the 101 is queued and the wire changed. False: no room for
- * the 101; nothing was changed, ops->closed will not be called. */
+/* The connection becomes a WebSocket: the 101 is queued and the wire changed.
+ * False: no room for the 101; nothing was changed, ops->closed will not be called. */
 NODISCARD bool websocket_start(struct websocket *ws, struct turn *turn, struct conn *conn,
                                const struct handshake *handshake);
 
-/* Sends a message. False: the peer is too slow for the output limit (or there is no memory): the
- * connection has been aborted. Nothing is sent any more once a close frame is. */
+/* Sends a message. False: the peer is too slow for the output limit (or there is no memory):
+ * the connection has been aborted. Nothing is sent any more once a close frame is. */
 bool websocket_send(struct websocket *ws, struct turn *turn, bool binary, struct span text);
 
-/* Begins the closing handshake; after the replies that are still held. `reason`: at most 123 bytes
- * of UTF-8. */
+/* Begins the closing handshake; after the replies that are
+ * still held. `reason`: at most 123 bytes of UTF-8. */
 void websocket_close(struct websocket *ws, struct turn *turn, uint16_t code, const char *reason);
 
 /* Closes now, without a word: the peer is too slow, or there is no memory for it. */
 void websocket_abort(struct websocket *ws, struct turn *turn);
 
-/* A user may conn_hold() whole frames; they are sent when they come true. hold->tag is the user's,
- * but for this one. */
+/* A user may conn_hold() whole frames; they are sent when they
+ * come true. hold->tag is the user's, but for this one. */
 #define WEBSOCKET_TAG_CLOSE UINT64_MAX
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any text as an event, into rows of streams with every column type: a row never passes its bound
- * and is measured right by copy_row_length(), and a refusal says why. The address sanitizer watches
- * the memory.
+ * Any text as an event, into rows of streams with every column type:
+ * a row never passes its bound and is measured right by copy_row_length(),
+ * and a refusal says why. The address sanitizer watches the memory.
  */
 #include "batch/copy.h"
 

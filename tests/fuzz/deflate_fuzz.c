@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The first byte chooses the terms and where to cut. The rest is taken for a compressed message,
- * whole and cut: the same outcome, within the limit. Then it is taken for a plain one: there and
- * back.
+ * The first byte chooses the terms and where to cut. The rest
+ * is taken for a compressed message, whole and cut: the same outcome,
+ * within the limit. Then it is taken for a plain one: there and back.
  */
 #include "ws/deflate.h"
 

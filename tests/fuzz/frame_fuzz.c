@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A header that is read is written back as the same bytes; the mask undoes itself and tells ASCII
- * from the rest. */
+/* A header that is read is written back as the same bytes;
+ * the mask undoes itself and tells ASCII from the rest. */
 #include "ws/frame.h"
 #include "ws/utf8.h"
 

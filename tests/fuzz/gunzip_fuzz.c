@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whole or in pieces, the same comes out, or the same is wrong; and never more than is allowed. The
- * first byte is the size of the pieces.
+ * Whole or in pieces, the same comes out, or the same is wrong;
+ * and never more than is allowed. The first byte is the size of the pieces.
  */
 #include "proto/gunzip.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * In place of libFuzzer's main, where there is no libFuzzer: runs a target over every file of the
- * directories given. Each input ends at the end of its allocation, so that a sanitizer or valgrind
- * sees a read past it.
+ * In place of libFuzzer's main, where there is no libFuzzer: runs a target
+ * over every file of the directories given. Each input ends at the end
+ * of its allocation, so that a sanitizer or valgrind sees a read past it.
  */
 #include <dirent.h>
 #include <errno.h>

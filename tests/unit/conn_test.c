@@ -52,8 +52,8 @@ static size_t put_message(uint8_t *at, size_t length, bool inverted)
     return 2 + length;
 }
 
-/* Messages of many lengths, so that buffers cut them at every place; the wire inverts them where
- * they lie. */
+/* Messages of many lengths, so that buffers cut them
+ * at every place; the wire inverts them where they lie. */
 static void messages_in_pieces(size_t piece, struct shard_options options)
 {
     struct engine *engine = engine_start(1, options, false);
@@ -319,8 +319,8 @@ static void test_reset(void **state)
     engine_stop(engine);
 }
 
-/* A peer that asks and does not read: its output limit is reached, it is closed, nobody else
- * suffers. */
+/* A peer that asks and does not read: its output
+ * limit is reached, it is closed, nobody else suffers. */
 static void test_slow_reader(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The expected bytes were compared once with what PostgreSQL 15 itself sends for the same values
- * (COPY … TO STDOUT (FORMAT binary)).
+ * The expected bytes were compared once with what PostgreSQL 15
+ * itself sends for the same values (COPY … TO STDOUT (FORMAT binary)).
  */
 #include "batch/copy.h"
 #include "tests/unit/unit.h"
@@ -20,8 +20,8 @@ static const char stand_in[] = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b";
 
 static struct refusal refusal;
 
-/* What became of one event: its row in memory of the very size that copy_row_bytes_max() asks for.
- */
+/* What became of one event: its row in memory
+ * of the very size that copy_row_bytes_max() asks for. */
 struct encoded {
     uint8_t *row;
     size_t room, length;
@@ -524,8 +524,8 @@ static void test_paths(void **state)
                   "{\"_extra\":{\"more\":1}}" NONE);
 }
 
-/* One walk for many paths finds what a search for each would: the last of a name, escaped or not.
- */
+/* One walk for many paths finds what a search
+ * for each would: the last of a name, escaped or not. */
 static void test_many_paths(void **state)
 {
     (void)state;

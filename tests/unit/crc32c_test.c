@@ -49,8 +49,8 @@ static void test_model(void **state)
     enum { MOST = 4000 };
     uint8_t *page = unit_edge(MOST);
     fill(page, MOST);
-    /* Every length up to where the lanes have begun, at every alignment, ending at an unmapped
-     * page. */
+    /* Every length up to where the lanes have begun,
+     * at every alignment, ending at an unmapped page. */
     for (size_t length = 0; length <= MOST; length += length < 900 ? 1 : 37) {
         const uint8_t *at = page + MOST - length;
         assert_int_equal(crc32c(7, at, length), by_bit(7, at, length));

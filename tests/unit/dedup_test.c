@@ -6,8 +6,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* openssl mac -macopt hexkey:00…0f -macopt size:16 -macopt c-rounds:1 -macopt d-rounds:3 SIPHASH,
- * of the bytes 0, 1, 2 … */
+/* openssl mac -macopt hexkey:00…0f -macopt size:16 -macopt
+ * c-rounds:1 -macopt d-rounds:3 SIPHASH, of the bytes 0, 1, 2 … */
 static void test_key_vectors(void **state)
 {
     (void)state;

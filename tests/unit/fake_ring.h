@@ -44,8 +44,8 @@ struct ring {
 
 uint64_t fake_random(uint64_t *seed);
 
-/* Carries out request `index`, or, with error != 0, lets it fail with that; -ECANCELED: after half
- * of it was written. The completion is the caller's to deliver. */
+/* Carries out request `index`, or, with error != 0, lets it fail with that;
+ * -ECANCELED: after half of it was written. The completion is the caller's to deliver. */
 struct completion fake_ring_do(struct ring *ring, unsigned index, int error);
 /* The index of the first waiting request of this kind; -1: none. */
 int fake_ring_find(const struct ring *ring, enum ring_op op);

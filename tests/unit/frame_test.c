@@ -97,8 +97,8 @@ static void written_and_read_back(void **state)
     }
 }
 
-/* Every length and address against a byte loop; in two pieces, cut anywhere; and the ASCII answer.
- */
+/* Every length and address against a byte loop;
+ * in two pieces, cut anywhere; and the ASCII answer. */
 static void unmask(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What zlib packs comes out again, whole and in pieces of every size; what is broken, cut off or
- * too large does not.
+ * What zlib packs comes out again, whole and in pieces of every size;
+ * what is broken, cut off or too large does not.
  */
 #include "proto/gunzip.h"
 #include "tests/unit/unit.h"

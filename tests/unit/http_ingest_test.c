@@ -572,8 +572,8 @@ static void test_levels(void **state)
     free(text);
 }
 
-/* One hold for each other shard that has an original, the last of them with the reply and our own.
- */
+/* One hold for each other shard that has an original,
+ * the last of them with the reply and our own. */
 static void test_duplicates(void **state)
 {
     struct request request = {

@@ -389,8 +389,8 @@ static void test_no_page(void **state)
            "{\"code\":\"METHOD_NOT_ALLOWED\",\"message\":\"this method is not for this path\"}");
 }
 
-/* RFC 9112, and what is known of request smuggling: whatever could be read in two ways is refused,
- * and the connection closed. */
+/* RFC 9112, and what is known of request smuggling: whatever
+ * could be read in two ways is refused, and the connection closed. */
 static void test_broken(void **state)
 {
     static const struct {
@@ -797,8 +797,8 @@ static void test_cors(void **state)
 
 /* ── time ──────────────────────────────────────────────────────────────────────────────────── */
 
-/* Lets the time pass as the shard would: the deadline fires when it is due, and may be set again.
- */
+/* Lets the time pass as the shard would:
+ * the deadline fires when it is due, and may be set again. */
 static void pass(uint64_t ns)
 {
     uint64_t until = turn.now_ns + ns;

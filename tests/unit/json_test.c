@@ -192,8 +192,8 @@ static void test_strings(void **state)
     refuses_span(SPAN("[\"\\\0\"]"));
 }
 
-/* Every control character and every plain byte, at every place of a string longer than two reads.
- */
+/* Every control character and every plain byte,
+ * at every place of a string longer than two reads. */
 static void test_every_byte_at_every_place(void **state)
 {
     (void)state;
@@ -209,8 +209,8 @@ static void test_every_byte_at_every_place(void **state)
     }
 }
 
-/* RFC 3629 by code points rather than by bytes: the model. How long the character at `at` is, 0: it
- * is none. */
+/* RFC 3629 by code points rather than by bytes: the model.
+ * How long the character at `at` is, 0: it is none. */
 static size_t character(const uint8_t *at, size_t length)
 {
     static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};

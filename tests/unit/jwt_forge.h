@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tokens and keys for the tests of proto/jwt.h, made by libcrypto and not by what is tested: any
- * header, any claims, any key.
+ * Tokens and keys for the tests of proto/jwt.h, made by libcrypto
+ * and not by what is tested: any header, any claims, any key.
  */
 #ifndef TESTS_UNIT_JWT_FORGE_H
 #define TESTS_UNIT_JWT_FORGE_H

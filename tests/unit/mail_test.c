@@ -72,8 +72,8 @@ static void letters_of_any_size(void **state)
     }
 }
 
-/* One posts, one takes and sleeps when there is nothing. A lost wake-up ends in poll()'s time-out.
- */
+/* One posts, one takes and sleeps when there is nothing.
+ * A lost wake-up ends in poll()'s time-out. */
 struct pair {
     struct mail *mail;
     struct sleeper sleeper;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Both texts against their grammar, read by a parser of the test's own: line by line, and what must hold between lines.
+ * Both texts against their grammar, read by a parser of the test's own:
+ * line by line, and what must hold between lines.
  */
 #include "tests/unit/unit.h"
 
@@ -380,7 +381,8 @@ static uint64_t thread_ns(void)
     return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
 }
 
-/* The promise is 2 ms for 64 threads' counters; sanitizers make everything slower, and other load makes it uneven. */
+/* The promise is 2 ms for 64 threads' counters;
+ * sanitizers make everything slower, and other load makes it uneven. */
 static void is_quick(void **state)
 {
     (void)state;

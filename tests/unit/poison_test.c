@@ -79,8 +79,8 @@ static struct batch batch_of(uint64_t from, uint32_t rows, bool dead)
                           .dead = {.there = dead, .source = 2, .sequence = from + rows - 1}};
 }
 
-/* Stores [0, HUNT_ROWS); rows for which `bad` says so are refused, with a line or without. Returns
- * the attempts. */
+/* Stores [0, HUNT_ROWS); rows for which `bad` says so are
+ * refused, with a line or without. Returns the attempts. */
 static unsigned hunt(bool (*bad)(uint64_t sequence), bool with_line, unsigned *buried)
 {
     struct poison poison = {0};

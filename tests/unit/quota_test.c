@@ -50,8 +50,8 @@ static void test_bucket_extremes(void **state)
     assert_true(bucket_take(&fast_bucket, &fast, 64, START + 64));
 }
 
-/* In any stretch of time no more goes through than a full bucket and what came in meanwhile; and
- * all of that does. */
+/* In any stretch of time no more goes through than a full
+ * bucket and what came in meanwhile; and all of that does. */
 static void test_bucket_long_run(void **state)
 {
     (void)state;

@@ -147,8 +147,8 @@ static void pair_of(int ends[2])
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
 }
 
-/* More bytes than all buffers hold: the receive ends, and goes on once buffers have been given
- * back. */
+/* More bytes than all buffers hold: the receive ends,
+ * and goes on once buffers have been given back. */
 static void starve(struct ring_features without)
 {
     struct ring *ring = open_ring((struct ring_options){.buffers = 2, .without = without});
@@ -188,8 +188,8 @@ static void test_starving(void **state)
     starve((struct ring_features){.multishot_receive = true});
 }
 
-/* A receive that has filled its four buffers ends, although more buffers are free and more bytes
- * there. */
+/* A receive that has filled its four buffers ends,
+ * although more buffers are free and more bytes there. */
 static void test_receive_is_capped(void **state)
 {
     (void)state;
@@ -248,8 +248,8 @@ static void test_cancel(void **state)
     ring_close(ring);
 }
 
-/* Far more requests than the submission queue holds, and completions than the completion queue
- * holds. */
+/* Far more requests than the submission queue holds,
+ * and completions than the completion queue holds. */
 static void test_queues_overflow(void **state)
 {
     (void)state;

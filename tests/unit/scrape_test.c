@@ -66,7 +66,8 @@ static void accepts(void **state)
     }
 }
 
-/* Cut at every byte it wants more, and only whole is it a request; what stands behind is not its. */
+/* Cut at every byte it wants more, and only whole
+ * is it a request; what stands behind is not its. */
 static void requests_cut(void **state)
 {
     (void)state;

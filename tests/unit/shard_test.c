@@ -62,8 +62,8 @@ static void test_full_house(void **state)
     engine_stop(engine);
 }
 
-/* Each client keeps up to a window of bytes on their way; all shall get their share of few buffers.
- */
+/* Each client keeps up to a window of bytes on their way;
+ * all shall get their share of few buffers. */
 static void busy_clients(struct shard_options options, int clients, size_t each)
 {
     struct engine *engine = engine_start(1, options, false);

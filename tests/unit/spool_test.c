@@ -294,8 +294,8 @@ static void test_retained_until_time_or_space(void **state)
     kit_fini(&kit);
 }
 
-/* A full disk: no segment beyond the limit, the pressure rises, and nothing that was accepted is
- * lost. */
+/* A full disk: no segment beyond the limit,
+ * the pressure rises, and nothing that was accepted is lost. */
 static void test_pressure(void **state)
 {
     (void)state;

@@ -83,8 +83,8 @@ static void before_the_window_is_full(void **state)
         assert_int_equal(window_move(&window, 7 * second + i * refresh, i * 10), 10000);
 }
 
-/* What was counted more than STATS_WINDOW_S ago no longer counts; what was counted since does, all
- * of it. */
+/* What was counted more than STATS_WINDOW_S ago no longer
+ * counts; what was counted since does, all of it. */
 static void window_moves_on(void **state)
 {
     (void)state;

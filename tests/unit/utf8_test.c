@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
-/* Too simple to be wrong: decode by RFC 3629's table, one character at a time. 0: not a whole valid
- * character. */
+/* Too simple to be wrong: decode by RFC 3629's table,
+ * one character at a time. 0: not a whole valid character. */
 static size_t model_character(const uint8_t *at, size_t length)
 {
     uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
@@ -54,8 +54,8 @@ static bool model_prefix(uint8_t *at, size_t length, unsigned more)
     return false;
 }
 
-/* All strings of up to two bytes and those of three and four whose bytes are the interesting ones.
- */
+/* All strings of up to two bytes and those of three
+ * and four whose bytes are the interesting ones. */
 static void every_boundary(void **state)
 {
     (void)state;

@@ -13,8 +13,8 @@ static void print_v7(int64_t wall_us, const uint8_t random[UUID_RANDOM_BYTES],
     out[UUID_TEXT_BYTES] = '\0';
 }
 
-/* RFC 9562 A.6: 2022-02-22T19:22:22Z, 0x017F22E279B0 ms. Its rand_a, 0xCC3, would be 797.6
- * microseconds. */
+/* RFC 9562 A.6: 2022-02-22T19:22:22Z, 0x017F22E279B0 ms.
+ * Its rand_a, 0xCC3, would be 797.6 microseconds. */
 static void test_rfc_example(void **state)
 {
     (void)state;

@@ -262,8 +262,8 @@ static void wait_held(struct rig *rig, const char *about)
         fail_msg("\"%s\" does not speak of \"%s\"", reason, about);
 }
 
-/* A standby took over that had not yet got the last transactions: rows and checkpoint are both
- * back. */
+/* A standby took over that had not yet got the last
+ * transactions: rows and checkpoint are both back. */
 static void a_fail_over_is_replayed(void **state)
 {
     (void)state;

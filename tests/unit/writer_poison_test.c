@@ -31,8 +31,8 @@ static void finish(struct rig *rig, long dead)
     rig_fini(rig);
 }
 
-/* The bad row at the first, a middle and the last place, mailed or on the disk, in one stream or
- * two. */
+/* The bad row at the first, a middle and the last place,
+ * mailed or on the disk, in one stream or two. */
 static void one_bad_row_anywhere(void **state)
 {
     (void)state;

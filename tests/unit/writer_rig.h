@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the writer's tests stand on: a private Postgres, shards played by the test's own thread, and
- * a spool whose "disk" is memory (the spool_reader_* functions below take the place of the real
- * ones).
+ * What the writer's tests stand on: a private Postgres, shards played
+ * by the test's own thread, and a spool whose "disk" is memory (the
+ * spool_reader_* functions below take the place of the real ones).
  *
- * Two streams, `t` and `u`, each (n bigint, body text): the row with sequence s of shard h has n =
- * h * 10^9 + s, so a table tells by itself what is missing, double or out of order. Every test has
- * a schema of its own.
+ * Two streams, `t` and `u`, each (n bigint, body text): the row with sequence s
+ * of shard h has n = h * 10^9 + s, so a table tells by itself what is missing,
+ * double or out of order. Every test has a schema of its own.
  */
 #ifndef TESTS_UNIT_WRITER_RIG_H
 #define TESTS_UNIT_WRITER_RIG_H
@@ -256,8 +256,8 @@ RIG void rig_shard(struct rig *rig, unsigned index)
                                                 .shard_sleeper = &shard->sleeper};
 }
 
-/* A writer that is ready to be started; the options may be changed before rig_start(). A fresh
- * schema. */
+/* A writer that is ready to be started; the options
+ * may be changed before rig_start(). A fresh schema. */
 RIG void rig_init(struct rig *rig, unsigned shards)
 {
     static unsigned schemas;
@@ -486,8 +486,8 @@ RIG void rig_check_once(struct rig *rig, long dead)
                      0);
 }
 
-/* … in order: where they stand in the table says when they came, as long as one session at a time
- * writes. */
+/* … in order: where they stand in the table says
+ * when they came, as long as one session at a time writes. */
 RIG void rig_check_order(void)
 {
     const char *order = "select count(*) from (select n - lag(n) over (partition by n / 1000000000 "

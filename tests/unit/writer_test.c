@@ -25,8 +25,8 @@ static void mailed_blocks_are_stored(void **state)
     rig_fini(rig);
 }
 
-/* All of a block's memory is used again the moment that it is given back: a writer that still sends
- * from it is seen. */
+/* All of a block's memory is used again the moment that it
+ * is given back: a writer that still sends from it is seen. */
 static void large_blocks_are_lent_and_come_back(void **state)
 {
     (void)state;

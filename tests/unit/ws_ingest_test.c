@@ -411,8 +411,8 @@ static void batch(void **state)
 
 /* ── No room ──────────────────────────────────────────────────────────────────────────────── */
 
-/* A conversation with everything in it: escapes (decoded in place), refusals in between, batches.
- */
+/* A conversation with everything in it:
+ * escapes (decoded in place), refusals in between, batches. */
 static struct buf conversation(void)
 {
     struct buf in = {.max = 1 << 20};
@@ -447,8 +447,8 @@ static void compare(void)
     assert_string_equal(sent(), sent_expected);
 }
 
-/* However little room there is at a time: the same events once, in the same order, and the same
- * answers. */
+/* However little room there is at a time: the same
+ * events once, in the same order, and the same answers. */
 static void room_for_few(void **state)
 {
     (void)state;
@@ -562,8 +562,8 @@ static void token_expires(void **state)
     stop();
 }
 
-/* The peer takes nothing any more, in the midst of a run: what came before is judged, and the door
- * is free for others. */
+/* The peer takes nothing any more, in the midst of a run:
+ * what came before is judged, and the door is free for others. */
 static void aborted_in_a_run(void **state)
 {
     (void)state;

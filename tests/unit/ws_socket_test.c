@@ -268,8 +268,8 @@ static void bad_text(void **state)
     play(&in, "", CLOSE_INVALID_DATA);
 }
 
-/* RFC 6455 8.1, Autobahn 6.4: refused with the byte that is wrong, before the frame is all there.
- */
+/* RFC 6455 8.1, Autobahn 6.4: refused with the byte
+ * that is wrong, before the frame is all there. */
 static void bad_text_fails_fast(void **state)
 {
     (void)state;
