@@ -89,9 +89,8 @@ static const struct stream *choose(const struct intake *intake, const struct eve
     return NULL;
 }
 
-static void plan(struct batch_intake *intake, const struct source *source,
-                 struct event *event, const struct stream *named, struct plan *plan,
-                 struct verdict *verdict)
+static void plan(struct batch_intake *intake, const struct source *source, struct event *event,
+                 const struct stream *named, struct plan *plan, struct verdict *verdict)
 {
     verdict->code = EVENT_ACCEPTED;
     plan->stream = choose(&intake->api, event, named, verdict);
@@ -184,8 +183,8 @@ static void advance(struct batch_intake *intake, struct producer *producer,
         return;
     producer->last = verdict->ticket;
     producer->has_last = true;
-    bool marked = spool_mark(intake->options.spool,
-                             span_of(producer->name, producer->name_length), producer->count);
+    bool marked = spool_mark(intake->options.spool, span_of(producer->name, producer->name_length),
+                             producer->count);
     must(marked); /* spool_room() left enough for one */
 }
 

@@ -20,8 +20,8 @@ enum { PRODUCER_NAME_MAX = 128 };
 #define PRODUCER_FORGET_NS (24ull * 3600 * 1000000000)
 
 struct producer {
-    struct list age;  /* in the table, least recently used first */
-    struct list link; /* in its bucket */
+    struct list age;   /* in the table, least recently used first */
+    struct list link;  /* in its bucket */
     struct conn *conn; /* who has it open, or NULL */
     uint64_t count;
     uint64_t used_ns;

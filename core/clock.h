@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 uint64_t clock_mono_ns(void); /* CLOCK_MONOTONIC, ns: for deadlines and durations */
-int64_t clock_wall_us(void);  /* CLOCK_REALTIME, microseconds since 1970-01-01T00:00:00Z: for data */
+int64_t clock_wall_us(void); /* CLOCK_REALTIME, microseconds since 1970-01-01T00:00:00Z: for data */
 void clock_random(void *out, size_t length); /* getrandom(2): unpredictable bytes; cannot fail */
 
 #endif

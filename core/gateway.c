@@ -168,12 +168,15 @@ static void add_routes(struct gateway *gateway)
                                            .token = true,
                                            .context = gateway,
                                            .take = take_stream});
-    add_route(gateway, (struct http_route){
-                           .method = "GET", .path = "/health", .context = pages, .handle = page_health});
-    add_route(gateway, (struct http_route){
-                           .method = "GET", .path = "/livez", .context = pages, .handle = page_livez});
-    add_route(gateway, (struct http_route){
-                           .method = "GET", .path = "/readyz", .context = pages, .handle = page_readyz});
+    add_route(gateway,
+              (struct http_route){
+                  .method = "GET", .path = "/health", .context = pages, .handle = page_health});
+    add_route(gateway,
+              (struct http_route){
+                  .method = "GET", .path = "/livez", .context = pages, .handle = page_livez});
+    add_route(gateway,
+              (struct http_route){
+                  .method = "GET", .path = "/readyz", .context = pages, .handle = page_readyz});
     add_route(gateway, (struct http_route){.method = "GET",
                                            .path = "/stats",
                                            .token = !gateway->node->config->stats_public,
@@ -304,8 +307,8 @@ static uint64_t ns_of(int64_t ms)
 static void fill_doors(struct gateway *gateway)
 {
     const struct config *config = gateway->node->config;
-    gateway->admission = (struct admission){
-        .self = gateway, .required = config->auth_required, .verify = verify};
+    gateway->admission =
+        (struct admission){.self = gateway, .required = config->auth_required, .verify = verify};
     gateway->tcp.intake = gateway->intake;
     gateway->tcp.admission = &gateway->admission;
     gateway->tcp.shard = gateway->shard;

@@ -72,8 +72,9 @@ void page_readyz(void *context, struct turn *turn, struct http_request *request)
     if (pages->intake->open(pages->intake))
         respond(request, turn, 200, SPAN("{\"status\":\"ready\"}"));
     else
-        http_refuse_for_now(request, turn, 503, pages->intake->retry_after_s(pages->intake), "OVERLOADED",
-                    "the spool is full: events are turned away until Postgres has taken some");
+        http_refuse_for_now(
+            request, turn, 503, pages->intake->retry_after_s(pages->intake), "OVERLOADED",
+            "the spool is full: events are turned away until Postgres has taken some");
 }
 
 void page_stats(void *context, struct turn *turn, struct http_request *request)

@@ -28,7 +28,8 @@ struct arguments {
 static const struct command_option options[] = {
     {'c', "config", "FILE", "configuration; default /etc/ringmain/ringmain.conf if it is there"},
     {'o', "option", "SECTION.KEY=VALUE", "set one option; may be repeated"},
-    {'L', "accept-loss", NULL, "serve: start although acknowledged events in the spool are damaged"},
+    {'L', "accept-loss", NULL,
+     "serve: start although acknowledged events in the spool are damaged"},
     {'p', "print", NULL, "check: print every option with its value"},
     {'s', "sql", NULL, "check: print the SQL that makes the streams' tables"},
     {'h', "help", NULL, "this text, and every option"},
@@ -36,13 +37,15 @@ static const struct command_option options[] = {
 
 static int usage(FILE *out)
 {
-    fputs("ringmain serve|check|token|send|version [options]\n\n"
-          "  serve     take in events, keep them safe, store them in Postgres; SIGTERM drains and stops\n"
-          "  check     read the configuration and say whether it is good\n"
-          "  token     mint a development token with the configured secret (ringmain token --help)\n"
-          "  send      send events from files to a running ringmain (ringmain send --help)\n"
-          "  version   print the version\n",
-          out);
+    fputs(
+        "ringmain serve|check|token|send|version [options]\n\n"
+        "  serve     take in events, keep them safe, store them in Postgres; SIGTERM drains and "
+        "stops\n"
+        "  check     read the configuration and say whether it is good\n"
+        "  token     mint a development token with the configured secret (ringmain token --help)\n"
+        "  send      send events from files to a running ringmain (ringmain send --help)\n"
+        "  version   print the version\n",
+        out);
     return out == stdout ? 0 : 2;
 }
 
@@ -162,7 +165,8 @@ int main(int count, char **words)
         puts("ringmain " RINGMAIN_VERSION);
         return 0;
     }
-    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0)
+    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 ||
+        strcmp(command, "-h") == 0)
         return usage(stdout);
     if (command[0] != '\0')
         fprintf(stderr, "ringmain: there is no command %s\n", command);

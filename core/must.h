@@ -13,13 +13,12 @@
             must_failed(#condition, __FILE__, __LINE__, __func__);                                 \
     } while (0)
 
-_Noreturn void must_failed(const char *condition, const char *file, int line,
-                           const char *function);
+_Noreturn void must_failed(const char *condition, const char *file, int line, const char *function);
 
-#define NODISCARD __attribute__((warn_unused_result))
+#define NODISCARD                  __attribute__((warn_unused_result))
 #define PRINTF_LIKE(at, arguments) __attribute__((format(printf, at, arguments)))
-#define LIKELY(condition) __builtin_expect(!!(condition), 1)
-#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define LIKELY(condition)          __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition)        __builtin_expect(!!(condition), 0)
+#define COUNT_OF(array)            (sizeof(array) / sizeof((array)[0]))
 
 #endif

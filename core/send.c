@@ -22,9 +22,9 @@ enum { LINKS_MAX = 1024, FILES_MAX = 64, TICK_MS = 20, BACKOFF_MS = 50, BACKOFF_
 /* A link and its socket. */
 struct line {
     struct send_link link;
-    int socket;        /* -1: not connected */
+    int socket; /* -1: not connected */
     bool connecting;
-    bool ever;         /* was connected before */
+    bool ever; /* was connected before */
     bool done;
     size_t sent;       /* of link.out */
     uint64_t retry_ns; /* when to connect again */
@@ -98,8 +98,8 @@ static void write_out(struct sender *sender, struct line *line)
 {
     struct buf *out = &line->link.out;
     while (line->sent < out->length) {
-        ssize_t wrote = send(line->socket, out->at + line->sent, out->length - line->sent,
-                             MSG_NOSIGNAL);
+        ssize_t wrote =
+            send(line->socket, out->at + line->sent, out->length - line->sent, MSG_NOSIGNAL);
         if (wrote < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (wrote < 0) {
@@ -207,8 +207,9 @@ static void progress(struct sender *sender, uint64_t now_ns, bool last)
     if (sender->quiet || !isatty(2) || (!last && now_ns - sender->shown_ns < 100000000))
         return;
     sender->shown_ns = now_ns;
-    double share = sender->totals.wanted == 0 ? 1
-                   : (double)sender->totals.acknowledged / (double)sender->totals.wanted;
+    double share = sender->totals.wanted == 0
+                       ? 1
+                       : (double)sender->totals.acknowledged / (double)sender->totals.wanted;
     double seconds = (double)(now_ns - sender->started_ns) * 1e-9;
     double rate = seconds > 0 ? (double)sender->totals.acknowledged / seconds : 0;
     char bar[41];
@@ -313,8 +314,7 @@ static int turn(struct sender *sender, const char **fatal)
         busy += !line->done;
     }
     progress(sender, now_ns, busy == 0);
-    if (busy > 0 &&
-        now_ns > sender->last_progress_ns + (uint64_t)sender->patience_s * 1000000000) {
+    if (busy > 0 && now_ns > sender->last_progress_ns + (uint64_t)sender->patience_s * 1000000000) {
         *fatal = "no progress for too long (--patience): is the server there?";
         return -1;
     }
@@ -352,13 +352,15 @@ static int run(struct sender *sender)
 /* ── arguments ────────────────────────────────────────────────────────────────────────────────── */
 
 static const struct command_option options[] = {
-    {'t', "to", "URL", "tcp://HOST[:PORT], http://…[/PATH] or ws://…[/PATH]; default tcp://127.0.0.1:7070"},
+    {'t', "to", "URL",
+     "tcp://HOST[:PORT], http://…[/PATH] or ws://…[/PATH]; default tcp://127.0.0.1:7070"},
     {'a', "ack", "LEVEL", "none, received, spooled or stored; default spooled"},
     {'n', "repeat", "N", "send the input N times; from the second on with fresh ids; default 1"},
     {'r', "rate", "N", "at most N events a second; default: as fast as it goes"},
     {'c', "connections", "N", "connections to spread the events over; default 1"},
     {'b', "batch", "N", "events in an HTTP request or a WebSocket message; default 100"},
-    {'p', "producer", "NAME", "TCP: resume under this name, also in a later run; default: a name of this run's own"},
+    {'p', "producer", "NAME",
+     "TCP: resume under this name, also in a later run; default: a name of this run's own"},
     {'k', "token", "TOKEN", "JSON Web Token; default: $RINGMAIN_TOKEN"},
     {'w', "patience", "S", "give up after so many seconds without progress; default 60"},
     {'j', "json", NULL, "print the summary as JSON"},
@@ -376,7 +378,8 @@ struct arguments {
 
 static int usage(FILE *out)
 {
-    fputs("ringmain send FILE… [options]     FILE: one JSON event a line; - is standard input\n", out);
+    fputs("ringmain send FILE… [options]     FILE: one JSON event a line; - is standard input\n",
+          out);
     command_print_options(out, options, COUNT_OF(options));
     return out == stdout ? -1 : 2;
 }
@@ -390,19 +393,48 @@ static int wrong(const char *what, const char *value)
 static int take_option(struct arguments *arguments, int option, const char *value)
 {
     switch (option) {
-    case 't': arguments->to = value; return 0;
-    case 'a': arguments->ack = value; return 0;
-    case 'p': arguments->producer = value; return 0;
-    case 'k': arguments->token = value; return 0;
-    case 'j': arguments->json = true; return 0;
-    case 'q': arguments->quiet = true; return 0;
-    case 'n': return command_number(value, 1, INT64_MAX / 2, &arguments->repeat) ? 0 : wrong("--repeat wants a number from 1", value);
-    case 'r': return command_number(value, 1, 1000000000, &arguments->rate) ? 0 : wrong("--rate wants a number from 1", value);
-    case 'c': return command_number(value, 1, LINKS_MAX, &arguments->connections) ? 0 : wrong("--connections wants a number from 1 to 1024", value);
-    case 'b': return command_number(value, 1, 100000, &arguments->batch) ? 0 : wrong("--batch wants a number from 1 to 100000", value);
-    case 'w': return command_number(value, 1, 86400, &arguments->patience_s) ? 0 : wrong("--patience wants seconds", value);
-    case 'h': return usage(stdout);
-    default: break;
+    case 't':
+        arguments->to = value;
+        return 0;
+    case 'a':
+        arguments->ack = value;
+        return 0;
+    case 'p':
+        arguments->producer = value;
+        return 0;
+    case 'k':
+        arguments->token = value;
+        return 0;
+    case 'j':
+        arguments->json = true;
+        return 0;
+    case 'q':
+        arguments->quiet = true;
+        return 0;
+    case 'n':
+        return command_number(value, 1, INT64_MAX / 2, &arguments->repeat)
+                   ? 0
+                   : wrong("--repeat wants a number from 1", value);
+    case 'r':
+        return command_number(value, 1, 1000000000, &arguments->rate)
+                   ? 0
+                   : wrong("--rate wants a number from 1", value);
+    case 'c':
+        return command_number(value, 1, LINKS_MAX, &arguments->connections)
+                   ? 0
+                   : wrong("--connections wants a number from 1 to 1024", value);
+    case 'b':
+        return command_number(value, 1, 100000, &arguments->batch)
+                   ? 0
+                   : wrong("--batch wants a number from 1 to 100000", value);
+    case 'w':
+        return command_number(value, 1, 86400, &arguments->patience_s)
+                   ? 0
+                   : wrong("--patience wants seconds", value);
+    case 'h':
+        return usage(stdout);
+    default:
+        break;
     }
     if (arguments->files == FILES_MAX)
         return wrong("too many files", value);
@@ -412,7 +444,8 @@ static int take_option(struct arguments *arguments, int option, const char *valu
 
 static int read_arguments(struct arguments *arguments, char **words)
 {
-    struct command_line line = {.arguments = words, .options = options, .options_count = COUNT_OF(options)};
+    struct command_line line = {
+        .arguments = words, .options = options, .options_count = COUNT_OF(options)};
     int option, result;
     while ((option = command_next(&line)) != COMMAND_END) {
         if (option == COMMAND_WRONG) {
@@ -481,8 +514,10 @@ static bool prepare(struct sender *sender, const struct arguments *arguments)
     for (unsigned i = 0; i < links; i++) {
         struct line *line = &sender->line[i];
         line->socket = -1;
-        line->link = (struct send_link){.protocol = sender->protocol, .options = &sender->options,
-                                        .totals = &sender->totals, .number = i};
+        line->link = (struct send_link){.protocol = sender->protocol,
+                                        .options = &sender->options,
+                                        .totals = &sender->totals,
+                                        .number = i};
         line->link.events = events / links + (i < events % links);
         line->done = line->link.events == 0;
         buf_init(&line->link.out, (size_t)1 << 30);
@@ -506,8 +541,12 @@ static void finish(struct sender *sender)
 
 int send_main(int count, char **words)
 {
-    struct arguments arguments = {.to = "tcp://127.0.0.1:7070", .ack = "spooled", .repeat = 1,
-                                  .connections = 1, .batch = 100, .patience_s = 60,
+    struct arguments arguments = {.to = "tcp://127.0.0.1:7070",
+                                  .ack = "spooled",
+                                  .repeat = 1,
+                                  .connections = 1,
+                                  .batch = 100,
+                                  .patience_s = 60,
                                   .token = getenv("RINGMAIN_TOKEN")};
     struct sender *sender = calloc(1, sizeof *sender);
     (void)count;
@@ -523,7 +562,8 @@ int send_main(int count, char **words)
     clock_random(&chance, sizeof chance);
     snprintf(name, sizeof name, "send-%016llx", (unsigned long long)chance);
     sender->options.ack = arguments.ack;
-    sender->options.token = arguments.token != NULL && arguments.token[0] != '\0' ? arguments.token : NULL;
+    sender->options.token =
+        arguments.token != NULL && arguments.token[0] != '\0' ? arguments.token : NULL;
     sender->options.producer = arguments.producer == NULL ? name : arguments.producer;
     sender->options.links = (unsigned)arguments.connections;
     sender->options.batch = (unsigned)arguments.batch;
@@ -532,8 +572,8 @@ int send_main(int count, char **words)
     sender->json = arguments.json;
     sender->quiet = arguments.quiet;
     sender->acks = strcmp(arguments.ack, "none") != 0;
-    sender->options.feed = send_feed_open(arguments.file, arguments.files,
-                                          sender->protocol->gives_ids, name);
+    sender->options.feed =
+        send_feed_open(arguments.file, arguments.files, sender->protocol->gives_ids, name);
     result = 3;
     if (sender->options.feed != NULL && prepare(sender, &arguments))
         result = run(sender);

@@ -43,8 +43,8 @@ static void find_id(struct send_feed *feed, struct line *line)
         if (!is_id(name) || (member.kind != JSON_STRING && member.kind != JSON_NUMBER))
             continue;
         line->numeric_id = member.kind == JSON_NUMBER;
-        line->id_end = (uint32_t)(member.text.at + member.text.length - text.at) -
-                       (line->numeric_id ? 0 : 1);
+        line->id_end =
+            (uint32_t)(member.text.at + member.text.length - text.at) - (line->numeric_id ? 0 : 1);
     }
 }
 

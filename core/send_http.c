@@ -35,8 +35,8 @@ static void fill(struct send_link *link, uint64_t events_max, uint64_t now_ns)
         put = buf_print(&link->out,
                         "POST %s?ack=%s HTTP/1.1\r\nHost: %s:%s\r\nUser-Agent: ringmain-send/%s\r\n"
                         "Content-Type: application/x-ndjson\r\nContent-Length: %zu\r\n",
-                        options->path, options->ack, options->host, options->port,
-                        RINGMAIN_VERSION, body.length);
+                        options->path, options->ack, options->host, options->port, RINGMAIN_VERSION,
+                        body.length);
         if (options->token != NULL)
             put = put && buf_print(&link->out, "Authorization: Bearer %s\r\n", options->token);
         put = put && buf_put(&link->out, "\r\n", 2) && buf_put(&link->out, body.at, body.length);

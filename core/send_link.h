@@ -16,8 +16,8 @@ enum { SEND_FILL_BYTES = 256 * 1024, SEND_WINDOW = 1024, SEND_LATENCIES = 65536 
 
 struct send_totals {
     uint64_t acknowledged, duplicates, rejected, reconnects, retries, bytes;
-    uint64_t wanted;             /* events in all */
-    char first_reject[256];      /* the first reason, for the summary */
+    uint64_t wanted;                     /* events in all */
+    char first_reject[256];              /* the first reason, for the summary */
     uint32_t latency_us[SEND_LATENCIES]; /* a sample of send-to-acknowledgement times, a ring */
     uint64_t latencies;
 };
@@ -41,14 +41,14 @@ struct send_link {
     const struct send_options *options;
     struct send_totals *totals;
     unsigned number;
-    uint64_t events;    /* its own, in all */
-    uint64_t next;      /* the next of its events to be put into `out` */
-    uint64_t settled;   /* acknowledged or refused: the first so many */
+    uint64_t events;        /* its own, in all */
+    uint64_t next;          /* the next of its events to be put into `out` */
+    uint64_t settled;       /* acknowledged or refused: the first so many */
     uint64_t not_before_ns; /* the server asked for patience */
-    bool ready;         /* greeted: events may go */
-    bool upgraded;      /* WebSocket: the 101 has come */
-    bool hang_up;       /* the protocol wants a fresh connection (after what it has said) */
-    char fatal[256];    /* cannot go on, and why */
+    bool ready;             /* greeted: events may go */
+    bool upgraded;          /* WebSocket: the 101 has come */
+    bool hang_up;           /* the protocol wants a fresh connection (after what it has said) */
+    char fatal[256];        /* cannot go on, and why */
     struct buf out, in;
     struct send_mark mark[SEND_WINDOW];
     unsigned mark_first, marks;

@@ -36,8 +36,8 @@ static void start(struct send_link *link)
 
 static bool put_frame(struct buf *out, enum frame_opcode opcode, const struct buf *payload)
 {
-    struct frame frame = {.length = payload->length, .opcode = (uint8_t)opcode, .final = true,
-                          .masked = true};
+    struct frame frame = {
+        .length = payload->length, .opcode = (uint8_t)opcode, .final = true, .masked = true};
     clock_random(&frame.mask, sizeof frame.mask); /* RFC 6455 5.3 */
     uint8_t header[FRAME_HEADER_MAX];
     size_t length = frame_write(&frame, header);
@@ -119,9 +119,8 @@ static void control(struct send_link *link, const struct frame *frame, const uin
     struct buf answer = {.max = FRAME_CONTROL_MAX};
     if (frame->opcode == FRAME_CLOSE) {
         link->hang_up = true;
-    } else if (frame->opcode == FRAME_PING &&
-               (!buf_put(&answer, payload, (size_t)frame->length) ||
-                !put_frame(&link->out, FRAME_PONG, &answer))) {
+    } else if (frame->opcode == FRAME_PING && (!buf_put(&answer, payload, (size_t)frame->length) ||
+                                               !put_frame(&link->out, FRAME_PONG, &answer))) {
         send_link_fail(link, "no memory");
     }
     buf_fini(&answer);

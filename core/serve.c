@@ -74,9 +74,10 @@ struct streams *serve_streams(const struct config *config, char *why)
     int result = streams_add_defaults(streams, why);
     for (unsigned i = 0; result == 0 && i < config->streams; i++) {
         const struct config_stream *stream = &config->stream[i];
-        result = streams_add(streams, stream->name, stream->table == NULL ? stream->name : stream->table,
-                             stream->columns == NULL ? "" : stream->columns,
-                             stream->types == NULL ? "" : stream->types, why);
+        result =
+            streams_add(streams, stream->name, stream->table == NULL ? stream->name : stream->table,
+                        stream->columns == NULL ? "" : stream->columns,
+                        stream->types == NULL ? "" : stream->types, why);
     }
     if (result == 0)
         return streams;
@@ -108,7 +109,8 @@ static int make_node(struct server *server)
     server->shards = config->node_shards > 0 ? (unsigned)config->node_shards : cores();
     if (server->shards > SHARDS_MAX)
         server->shards = SHARDS_MAX;
-    server->writers = config->postgres_conninfo[0] == '\0' ? 0 : (unsigned)config->postgres_connections;
+    server->writers =
+        config->postgres_conninfo[0] == '\0' ? 0 : (unsigned)config->postgres_connections;
     if (server->writers > server->shards)
         server->writers = server->shards;
     if (config->node_name[0] == '\0' && gethostname(server->host, sizeof server->host - 1) != 0)
@@ -120,7 +122,8 @@ static int make_node(struct server *server)
     if (result != 0)
         return result;
     if (!config->auth_required)
-        log_warn("auth", "auth.required = no: whoever reaches a door may write events; for a laptop only");
+        log_warn("auth",
+                 "auth.required = no: whoever reaches a door may write events; for a laptop only");
     return 0;
 }
 
@@ -130,8 +133,8 @@ static int make_memory(struct server *server)
     server->progress = aligned_alloc(64, SHARDS_MAX * sizeof *server->progress);
     server->counters = aligned_alloc(64, threads * sizeof *server->counters);
     server->stats = calloc(1, sizeof *server->stats);
-    server->dedup = dedup_open((uint64_t)server->config->dedup_ids,
-                               (uint32_t)server->config->dedup_window_s);
+    server->dedup =
+        dedup_open((uint64_t)server->config->dedup_ids, (uint32_t)server->config->dedup_window_s);
     if (server->progress == NULL || server->counters == NULL || server->stats == NULL ||
         server->dedup == NULL) {
         snprintf(server->why, WHY, "no memory for %lld ids (dedup.ids)",
@@ -189,8 +192,8 @@ static void say_recovery(const struct seat *seat)
 {
     const struct spool_recovery *recovery = &seat->recovery;
     if (recovery->loss[0] != '\0')
-        log_error("spool", "shard %u: acknowledged data was lost and accepted as such: %s", seat->index,
-                  recovery->loss);
+        log_error("spool", "shard %u: acknowledged data was lost and accepted as such: %s",
+                  seat->index, recovery->loss);
     log_info("spool", "shard %u: boot %llu, %llu events in %llu segments recovered, next is %llu%s",
              seat->index, (unsigned long long)recovery->boot, (unsigned long long)recovery->rows,
              (unsigned long long)recovery->segments, (unsigned long long)recovery->next,
@@ -201,8 +204,8 @@ static int open_spool(struct server *server, unsigned index)
 {
     const struct config *config = server->config;
     struct seat *seat = &server->seat[index];
-    seat->recovery = (struct spool_recovery){
-        .context = seat, .key = recovered_key, .mark = recovered_mark};
+    seat->recovery =
+        (struct spool_recovery){.context = seat, .key = recovered_key, .mark = recovered_mark};
     struct spool_options options = {
         .shared = server->directory,
         .directory = config->spool_directory,
@@ -234,10 +237,10 @@ static int open_spool(struct server *server, unsigned index)
 
 static int make_spools(struct server *server)
 {
-    int result = spool_directory_open(&server->directory, server->config->spool_directory,
-                                      server->config->node_name[0] != '\0' ? server->config->node_name
-                                                                           : server->host,
-                                      server->why);
+    int result = spool_directory_open(
+        &server->directory, server->config->spool_directory,
+        server->config->node_name[0] != '\0' ? server->config->node_name : server->host,
+        server->why);
     if (result != 0)
         return result;
     fill_node(server);
@@ -349,9 +352,8 @@ static int make_shard(struct server *server, struct seat *seat)
         .producers = seat->producers,
         .to_writer = seat->to_writer,
         .from_writer = seat->from_writer,
-        .writer_sleeper = server->writers == 0
-                              ? NULL
-                              : &server->writer_sleeper[seat->index % server->writers],
+        .writer_sleeper =
+            server->writers == 0 ? NULL : &server->writer_sleeper[seat->index % server->writers],
     };
     int result = gateway_open(&seat->gateway, &door, server->why);
     if (result != 0)
@@ -457,10 +459,12 @@ static int write_ready(struct server *server)
         return 0;
     snprintf(name, sizeof name, "%s.new", config->node_ready_file);
     FILE *file = fopen(name, "w");
-    if (file == NULL || fprintf(file, "TCP=%s\nHTTP=%s\nMETRICS=%s\nPID=%d\n", tcp, http, metrics,
-                                (int)getpid()) < 0 ||
+    if (file == NULL ||
+        fprintf(file, "TCP=%s\nHTTP=%s\nMETRICS=%s\nPID=%d\n", tcp, http, metrics, (int)getpid()) <
+            0 ||
         fclose(file) != 0 || rename(name, config->node_ready_file) != 0) {
-        snprintf(server->why, WHY, "node.ready_file %s: %s", config->node_ready_file, strerror(errno));
+        snprintf(server->why, WHY, "node.ready_file %s: %s", config->node_ready_file,
+                 strerror(errno));
         return -EIO;
     }
     return 0;
@@ -470,14 +474,15 @@ static int write_ready(struct server *server)
 
 static int start(struct server *server)
 {
-    static int (*const steps[])(struct server *) = {make_node,    make_memory, make_spools,
-                                                    make_shards,  make_writers, make_stage,
-                                                    open_doors,   write_ready};
+    static int (*const steps[])(struct server *) = {make_node,   make_memory,  make_spools,
+                                                    make_shards, make_writers, make_stage,
+                                                    open_doors,  write_ready};
     int result = 0;
     for (unsigned i = 0; result == 0 && i < COUNT_OF(steps); i++)
         result = steps[i](server);
     if (result != 0)
-        log_error("serve", "cannot start: %s", server->why[0] != '\0' ? server->why : strerror(-result));
+        log_error("serve", "cannot start: %s",
+                  server->why[0] != '\0' ? server->why : strerror(-result));
     return result;
 }
 
@@ -564,7 +569,8 @@ static void wait_for_signal(struct server *server)
 
 int serve(const struct config *config, const struct serve_options *options)
 {
-    static struct server the_server; /* for as long as the process: the watcher looks at it to the last */
+    static struct server
+        the_server; /* for as long as the process: the watcher looks at it to the last */
     struct server *server = &the_server;
     char why[LIMITS_WHY];
     server->config = config;
@@ -577,7 +583,8 @@ int serve(const struct config *config, const struct serve_options *options)
     pthread_sigmask(SIG_BLOCK, &server->signals, NULL);
     signal(SIGPIPE, SIG_IGN); /* libpq writes to sockets that may be gone */
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is a failed write, which the spool can handle */
-    if (limits_raise_descriptors((uint64_t)config->limits_connections * 2 + DESCRIPTORS_RESERVED, why) != 0)
+    if (limits_raise_descriptors((uint64_t)config->limits_connections * 2 + DESCRIPTORS_RESERVED,
+                                 why) != 0)
         log_warn("serve", "%s", why);
     if (limits_raise_locked_memory(64 << 20, why) != 0)
         log_debug("serve", "%s", why);
@@ -587,7 +594,8 @@ int serve(const struct config *config, const struct serve_options *options)
     drain(server);
     bool lossless = true;
     for (unsigned i = 0; i < server->shards; i++)
-        lossless = lossless && (server->seat[i].spool == NULL || !spool_failed(server->seat[i].spool));
+        lossless =
+            lossless && (server->seat[i].spool == NULL || !spool_failed(server->seat[i].spool));
     unmake(server);
     if (result == 0)
         log_info("serve", "stopped");

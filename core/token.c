@@ -66,7 +66,8 @@ static int take(struct arguments *arguments, int option, const char *value)
         claims->kid = value;
         return 0;
     case 'd':
-        return command_number(value, 1, 36500, &arguments->days) ? 0 : wrong("--days wants 1 to 36500");
+        return command_number(value, 1, 36500, &arguments->days) ? 0
+                                                                 : wrong("--days wants 1 to 36500");
     case 'h':
         puts("ringmain token [options]");
         command_print_options(stdout, options, COUNT_OF(options));
@@ -104,12 +105,14 @@ static int mint(const struct config *config, struct arguments *arguments)
     struct jwt_claims *claims = &arguments->claims;
     const struct config_key *key = find_key(config, claims->kid);
     if (key == NULL || key->algorithm == NULL || strcmp(key->algorithm, "HS256") != 0) {
-        fprintf(stderr, "ringmain token: there is no [key %s] with algorithm = HS256\n", claims->kid);
+        fprintf(stderr, "ringmain token: there is no [key %s] with algorithm = HS256\n",
+                claims->kid);
         return 1;
     }
     ssize_t length = read_secret(key, secret);
     if (length < 0) {
-        fprintf(stderr, "ringmain token: the secret of [key %s]: %s\n", key->kid, strerror((int)-length));
+        fprintf(stderr, "ringmain token: the secret of [key %s]: %s\n", key->kid,
+                strerror((int)-length));
         return 1;
     }
     claims->issuer = config->auth_issuer[0] == '\0' ? NULL : config->auth_issuer;
@@ -129,7 +132,8 @@ static int mint(const struct config *config, struct arguments *arguments)
 int token_main(char **words)
 {
     struct arguments arguments = {.claims = {.user = "demo", .kid = "default"}, .days = 1};
-    struct command_line line = {.arguments = words, .options = options, .options_count = COUNT_OF(options)};
+    struct command_line line = {
+        .arguments = words, .options = options, .options_count = COUNT_OF(options)};
     struct config config;
     int result;
     for (int option; (option = command_next(&line)) != COMMAND_END;) {
@@ -138,7 +142,8 @@ int token_main(char **words)
         if ((result = take(&arguments, option, line.value)) != 0)
             return result - 1;
     }
-    result = config_load(&config, arguments.file, environ, arguments.override, arguments.overrides, stderr);
+    result = config_load(&config, arguments.file, environ, arguments.override, arguments.overrides,
+                         stderr);
     if (result != 0)
         return 1;
     result = mint(&config, &arguments);

@@ -46,8 +46,8 @@ struct intake {
      * offer the rest later, or answer OVERLOADED).
      */
     unsigned (*accept)(struct intake *intake, struct turn *turn, const struct source *source,
-                       struct event *events, const struct stream *const *streams,
-                       unsigned count, struct verdict *verdicts);
+                       struct event *events, const struct stream *const *streams, unsigned count,
+                       struct verdict *verdicts);
     /* Room for more? What house->open says. */
     bool (*open)(const struct intake *intake);
     /* Seconds for Retry-After while not open. */

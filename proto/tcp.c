@@ -38,18 +38,18 @@ struct tcp {
     enum ack_level ack;
     enum format format;
     enum state state;
-    bool greeting;        /* the welcome waits for the disk, and the values for the welcome */
-    bool finishing;       /* acknowledge without waiting for the interval */
-    uint32_t skip;        /* length32: bytes of the value to pass over */
-    uint64_t values;      /* judged: the number of the last value */
-    uint64_t released;    /* true at the level asked for … */
-    uint64_t acked;       /* … and told to the producer */
-    uint64_t acked_ns;    /* when */
-    uint64_t duplicates;          /* among the values judged on this connection … */
+    bool greeting;       /* the welcome waits for the disk, and the values for the welcome */
+    bool finishing;      /* acknowledge without waiting for the interval */
+    uint32_t skip;       /* length32: bytes of the value to pass over */
+    uint64_t values;     /* judged: the number of the last value */
+    uint64_t released;   /* true at the level asked for … */
+    uint64_t acked;      /* … and told to the producer */
+    uint64_t acked_ns;   /* when */
+    uint64_t duplicates; /* among the values judged on this connection … */
     uint64_t released_duplicates; /* … and among the released ones */
-    uint64_t active_ns;   /* last input */
+    uint64_t active_ns;           /* last input */
     struct bucket allowance;
-    struct hold due;      /* what the values since the last hold wait for */
+    struct hold due; /* what the values since the last hold wait for */
     bool has_due;
 };
 
@@ -342,7 +342,7 @@ static void too_large(struct tcp *tcp, struct refusal *refusal)
 static size_t take_values(struct tcp *tcp, struct turn *turn, struct span run)
 {
     struct tcp_house *house = tcp->house;
-    size_t used = 0;   /* cut off so far */
+    size_t used = 0;    /* cut off so far */
     size_t settled = 0; /* … and judged */
     unsigned events = 0, taken = 0;
     for (;;) {
@@ -363,8 +363,8 @@ static size_t take_values(struct tcp *tcp, struct turn *turn, struct span run)
         used += bytes;
         if (cut == CUT_NOTHING)
             continue;
-        bool good = cut == CUT_VALUE && parse(tcp, turn, value, &house->events[events],
-                                              &refusal) == EVENT_ACCEPTED;
+        bool good = cut == CUT_VALUE &&
+                    parse(tcp, turn, value, &house->events[events], &refusal) == EVENT_ACCEPTED;
         if (LIKELY(good)) {
             house->ends[events++] = used;
             if (events < INTAKE_MAX)
@@ -461,8 +461,8 @@ static ptrdiff_t admit(struct tcp *tcp, struct turn *turn, struct span token)
     if (token.at == NULL)
         return admission->required ? say_error(tcp, turn, EVENT_UNAUTHORIZED, why) : 0;
     struct principal found;
-    int verified = admission->verify(admission->self, turn, token, conn_peer(tcp->wire.conn),
-                                     &found, why);
+    int verified =
+        admission->verify(admission->self, turn, token, conn_peer(tcp->wire.conn), &found, why);
     if (verified == -EAGAIN)
         return say_error(tcp, turn, EVENT_RATE_LIMITED, why);
     if (verified != 0)
@@ -499,8 +499,8 @@ static ptrdiff_t open_producer(struct tcp *tcp, struct turn *turn, struct span n
     struct intake *intake = tcp->house->intake;
     struct ticket last;
     bool wait;
-    tcp->producer = intake->producer_open(intake, turn, name, tcp->wire.conn, &tcp->values, &last,
-                                          &wait);
+    tcp->producer =
+        intake->producer_open(intake, turn, name, tcp->wire.conn, &tcp->values, &last, &wait);
     if (tcp->producer == NULL)
         return say_error(tcp, turn, EVENT_OVERLOADED,
                          "hello.producer: too many named producers (limits.producers)");

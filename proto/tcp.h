@@ -28,8 +28,8 @@ struct tcp_house {
     const struct admission *admission;
     unsigned shard;
     uint64_t ack_interval_ns;
-    uint64_t hello_ns;           /* time to finish a first line that has begun */
-    uint64_t idle_ns;            /* time without any input or acknowledgement */
+    uint64_t hello_ns;       /* time to finish a first line that has begun */
+    uint64_t idle_ns;        /* time without any input or acknowledgement */
     struct bucket_rate rate; /* events a connection may send */
     /* Room for one group of events: too large to have
      * one a connection, needed only inside a call. */
