@@ -156,6 +156,7 @@ void spool_send(struct spool *spool, struct ring *ring, uint64_t now_ns)
 {
     while (!list_empty(&spool->sealed) && may_send(spool)) {
         struct buffer *buffer = LIST_ENTRY(spool->sealed.next, struct buffer, link);
+        must(list_linked(&buffer->link) && buffer->link.previous == &spool->sealed);
         if (!place_for(spool, ring, buffer))
             return;
         list_remove(&buffer->link);

@@ -154,8 +154,12 @@ struct block {
  * the writer sees the gap and reads them from the disk. */
 struct block *spool_take(struct spool *spool);
 void spool_give_back(struct spool *spool, struct block *block);
-/* Snapshot source for a new segment: the spool asks for all producers' counts, to repeat them
- * at its head, so that freeing old segments loses none. Set once before the first commit. */
+/*
+ * Snapshot source for a new segment: the spool asks for all producers' counts, to repeat them at
+ * its head, so that freeing old segments loses none. Called from spool_commit(), over several turns
+ * if they are many: *cursor starts at 0 and is the callee's own; a producer that is added or marked
+ * meanwhile may be left out. Set once before the first commit.
+ */
 void spool_set_marks(struct spool *spool, void *context,
                      bool (*each)(void *context, size_t *cursor, struct span *name,
                                   uint64_t *count));

@@ -108,7 +108,7 @@ static int take_identity(const uint8_t *record, struct spool_identity *out)
         return -EBADMSG;
     *out = (struct spool_identity){.epoch = little_get64(record + AT_EPOCH)};
     memcpy(out->secret, record + AT_SECRET, SPOOL_SECRET_BYTES);
-    memcpy(out->node, record + AT_NODE, node);
+    (void)snprintf(out->node, sizeof out->node, "%.*s", (int)node, (const char *)record + AT_NODE);
     return 0;
 }
 
@@ -138,7 +138,7 @@ static int make_identity(int root, const char *node, struct spool_identity *out)
     little_put32(bytes + AT_NODE_BYTES, (uint32_t)node_bytes);
     little_put64(bytes + AT_EPOCH, epoch);
     clock_random(bytes + AT_SECRET, SPOOL_SECRET_BYTES);
-    memcpy(bytes + AT_NODE, node, node_bytes);
+    memcpy(bytes + AT_NODE, node, node_bytes + 1);
     sign(bytes, IDENTITY_MAGIC, IDENTITY_BYTES);
     memcpy(bytes + IDENTITY_BYTES, bytes, IDENTITY_BYTES);
     int result =

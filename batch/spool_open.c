@@ -213,9 +213,10 @@ static void close_segments(struct spool *spool)
         list_append(&spool->segments, &spool->nursery.segment->link);
     if (spool->grave.segment != NULL)
         list_append(&spool->segments, &spool->grave.segment->link);
-    struct list *link;
-    while ((link = list_take(&spool->segments)) != NULL) {
+    struct list *next;
+    for (struct list *link = spool->segments.next; link != &spool->segments; link = next) {
         struct segment *segment = LIST_ENTRY(link, struct segment, link);
+        next = link->next;
         if (segment->file >= 0)
             file_close(segment->file);
         free(segment);

@@ -172,15 +172,18 @@ static void test_blocks_on_loan(void **state)
     kit_init(&kit);
     kit_open(&kit);
     struct block *held[64];
-    unsigned count = 0;
+    unsigned count = 0, whole = 0;
     for (unsigned i = 0; i < 30; i++) {
         for (unsigned j = 0; j < 120; j++)
             if (!kit_append(&kit))
                 kit_settle(&kit);
         kit_settle(&kit);
         struct block *block;
-        while (count < 64 && (block = spool_take(kit.spool)) != NULL)
+        while (count < 64 && (block = spool_take(kit.spool)) != NULL) {
+            whole += block->owner != NULL;
             held[count++] = block;
+        }
+        assert_true(whole <= kit.spool->memory.buffers - kit.options.in_flight_max - 4);
     }
     uint64_t durable = spool_durable(kit.spool);
     assert_true(durable == spool_next(kit.spool)); /* lending has not stopped the shard */
@@ -257,6 +260,66 @@ static void test_marks_survive_freeing(void **state)
     assert_true(kit.recovery.oldest > 0);
     assert_int_equal(kit.recovery.next, 1000);
     kit.stored = 0;
+    kit_close(&kit);
+    kit_fini(&kit);
+}
+
+/* Rows until the first block of the next segment, with its header, is on its way. */
+static void fill_first_segment(struct kit *kit)
+{
+    kit_tick(kit, 2 * KIT_MS);
+    kit_run(kit); /* the spare is ready */
+    while (kit->spool->current->number == 1) {
+        if (kit->ring.requests > 0)
+            kit_do(kit, 0, 0);
+        kit_take(kit);
+        assert_true(kit_append(kit));
+        kit_commit(kit);
+    }
+    while (kit->ring.request[0].offset != 0)
+        kit_do(kit, 0, 0);
+    kit_take(kit);
+    kit->stored = spool_durable(kit->spool);
+    assert_int_equal(kit->stored, kit->spool->current->first_sequence);
+}
+
+static bool wants_to_unlink(struct kit *kit)
+{
+    for (unsigned i = 0; i < 3; i++)
+        kit_tick(kit, 10 * KIT_MS);
+    return fake_ring_find(&kit->ring, RING_UNLINK) >= 0;
+}
+
+/* All of the first segment is stored. It stays until the next one can stand in for it: with its sequence, which
+ * takes a durable header, and with all marks. */
+static void test_the_old_goes_after_the_new_has_come(void **state)
+{
+    (void)state;
+    struct kit kit;
+    kit_init(&kit);
+    kit.snapshots = true;
+    kit_open(&kit);
+    kit_commit(&kit);
+    fill_first_segment(&kit);
+    assert_false(wants_to_unlink(&kit));
+    kit_do(&kit, 0, 0); /* the header */
+    kit_do(&kit, 0, 0); /* the first block */
+    assert_false(wants_to_unlink(&kit));
+    kit_commit(&kit); /* the marks */
+    assert_false(wants_to_unlink(&kit));
+    kit_run(&kit);
+    assert_true(wants_to_unlink(&kit));
+    kit_close(&kit);
+    kit_fini(&kit);
+
+    kit_init(&kit); /* no producer has a name: the header alone */
+    kit_open(&kit);
+    kit_commit(&kit);
+    fill_first_segment(&kit);
+    kit_commit(&kit);
+    assert_false(wants_to_unlink(&kit));
+    kit_do(&kit, 0, 0);
+    assert_true(wants_to_unlink(&kit));
     kit_close(&kit);
     kit_fini(&kit);
 }
@@ -436,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_second_failure_is_the_end),
         cmocka_unit_test(test_blocks_on_loan),
         cmocka_unit_test(test_marks_survive_freeing),
+        cmocka_unit_test(test_the_old_goes_after_the_new_has_come),
         cmocka_unit_test(test_retained_until_time_or_space),
         cmocka_unit_test(test_pressure),
         cmocka_unit_test(test_no_spare_is_back_pressure),
