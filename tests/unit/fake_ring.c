@@ -81,8 +81,9 @@ void ring_open_file(struct ring *ring, int directory, const char *name, int flag
 
 void ring_unlink(struct ring *ring, int directory, const char *name, struct ring_id id)
 {
-    must(!ring->removing); /* or a crash might bring back the older of two */
-    ring->removing = true;
+    /* Never two: a crash might bring back the older one. */
+    must(ring->removing[0] == '\0' || strcmp(ring->removing, name) == 0);
+    (void)snprintf(ring->removing, sizeof ring->removing, "%s", name);
     struct fake_request *request = ask(ring, RING_UNLINK, directory, id);
     (void)snprintf(request->name, sizeof request->name, "%s", name);
     (void)snprintf(request->to, sizeof request->to, "../bin/%u", ring->removed++);
@@ -128,7 +129,7 @@ static int32_t sync_file(struct ring *ring, const struct fake_request *request)
     struct stat status;
     must(fstat(request->file, &status) == 0);
     if (S_ISDIR(status.st_mode))
-        ring->changes = ring->removing = 0;
+        ring->changes = ring->removing[0] = 0;
     else if (ring->dirty == status.st_ino)
         ring->dirty = 0;
     return 0;
@@ -216,6 +217,6 @@ void fake_ring_crash(struct ring *ring)
         const struct fake_change *change = &ring->change[--ring->changes];
         must(renameat(change->directory, change->to, change->directory, change->name) == 0);
     }
-    ring->changes = ring->removing = 0;
+    ring->changes = ring->removing[0] = 0;
     ring->dirty = 0;
 }

@@ -40,7 +40,8 @@ struct ring {
     uint64_t carried_out;
     uint64_t seed;
     unsigned removed; /* for names in the bin */
-    bool removing;    /* a file was removed and the directory is not durable since */
+    char removing
+        [FAKE_NAME_BYTES]; /* removed, and the directory is not durable since; empty: none */
 };
 
 uint64_t fake_random(uint64_t *seed);
