@@ -124,12 +124,18 @@ static int32_t change_name(struct ring *ring, const struct fake_request *request
     return 0;
 }
 
+static void settle_names(struct ring *ring)
+{
+    ring->changes = 0;
+    ring->removing[0] = '\0';
+}
+
 static int32_t sync_file(struct ring *ring, const struct fake_request *request)
 {
     struct stat status;
     must(fstat(request->file, &status) == 0);
     if (S_ISDIR(status.st_mode))
-        ring->changes = ring->removing[0] = 0;
+        settle_names(ring);
     else if (ring->dirty == status.st_ino)
         ring->dirty = 0;
     return 0;
@@ -217,6 +223,6 @@ void fake_ring_crash(struct ring *ring)
         const struct fake_change *change = &ring->change[--ring->changes];
         must(renameat(change->directory, change->to, change->directory, change->name) == 0);
     }
-    ring->changes = ring->removing[0] = 0;
+    settle_names(ring);
     ring->dirty = 0;
 }
