@@ -21,7 +21,7 @@ enum {
     LEND_BYTES = BLOCK_BYTES_MAX / 4, /* smaller blocks are copied */
 };
 
-/* ── Targets ── */
+/* ── Targets ────────────────────────────────────────────────────────────────────────────────── */
 
 int targets_find(struct targets *targets, const char *name, const char *table, const char *copy_sql)
 {
@@ -56,7 +56,7 @@ void targets_fini(struct targets *targets)
     *targets = (struct targets){0};
 }
 
-/* ── Memory ── */
+/* ── Memory ─────────────────────────────────────────────────────────────────────────────────── */
 
 static size_t rows_bound(const struct batch *batch)
 {
@@ -127,7 +127,7 @@ void batch_reset(struct batch *batch)
     batch->dead = (struct dead_row){0};
 }
 
-/* ── Adding ── */
+/* ── Adding ─────────────────────────────────────────────────────────────────────────────────── */
 
 /* The length of the first `rows` of the rows in `bytes`; false: there are not so many. */
 static bool walk_rows(struct span bytes, uint32_t rows, size_t *length)
@@ -276,7 +276,7 @@ enum batch_added batch_add(struct batch *batch, const struct batch_part *part)
     return lend ? BATCH_LENT : BATCH_COPIED;
 }
 
-/* ── Loans ── */
+/* ── Loans ──────────────────────────────────────────────────────────────────────────────────── */
 
 static uint32_t stretch_end(const struct batch *batch, uint32_t index)
 {

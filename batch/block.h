@@ -2,26 +2,31 @@
 /*
  * The block: one group commit, as it stands in memory, on the disk and on its way to Postgres.
  *
- *   0                 128                                              (payload, contiguous)
- *   ├── header ────────┼── rows ──────┼── runs ──────┼── keys ──────┼── marks ──────┤ zeros to 4096
+ *   0                128
+ *   ├── header ───────┼── rows ─────┼── runs ─────┼── keys ─────┼── marks ─────┤ zeros to 4096
+ *                     └─────────────────────── payload ──────────────────────┘
  *
- *   header (little-endian; bytes 8..127 are covered by header_crc, and so is the length)
- *     0 u32 magic 'RMB1'      4 u32 header_crc        8 u32 length (header + payload, without the
- * zeros) 12 u32 rows             16 u64 first_sequence   24 u64 segment      32 u64 boot 40 u64
- * durable (the shard's next durable sequence when this was written) 48 i64 wall_us          56 u32
- * rows_bytes       60 u32 runs         64 u32 keys 68 u32 marks_bytes      72 u32 payload_crc 76
- * u32 shard        80 u64 lost_until 88 u64 durable_bytes (how far this segment was durable when
- * this was written: bytes from its beginning) 96 … 127 zero rows   COPY tuples (batch/copy.h), in
- * the order of their sequence: row i is first_sequence + i runs   { u16 stream; u16 zero; u32 rows;
- * u32 bytes } each: neighbouring rows of one stream. `stream` is an index into the list in the
- * segment's header keys   { u32 row; u32 zero; u64 high; u64 low } each: the de-duplication key of
- * the rows that have one marks  { u8 length; name; u64 count } each: how far a named producer had
- * come; the last of a name holds
+ *   header (little-endian; bytes 8 … 127 are covered by header_crc, and so is the length)
+ *      0 u32 magic 'RMB1'      4 u32 header_crc        8 u32 length: header and payload, no zeros
+ *     12 u32 rows             16 u64 first_sequence   24 u64 segment         32 u64 boot
+ *     40 u64 durable          the shard's next durable sequence when this was written
+ *     48 i64 wall_us          56 u32 rows_bytes       60 u32 runs            64 u32 keys
+ *     68 u32 marks_bytes      72 u32 payload_crc      76 u32 shard           80 u64 lost_until
+ *     88 u64 durable_bytes    so much of this segment was durable when this was written
+ *     96 … 127 zero
+ *
+ *   rows   COPY tuples (batch/copy.h), in the order of their sequence: row i is first_sequence + i
+ *   runs   { u16 stream; u16 zero; u32 rows; u32 bytes } each: neighbouring rows of one stream;
+ *          `stream` is an index into the list in the segment's header
+ *   keys   { u32 row; u32 zero; u64 high; u64 low } each: the de-duplication key of a row, if any
+ *   marks  { u8 length; name; u64 count } each: how far a named producer had come;
+ *          of a name's marks the last holds
  *
  * A block with rows == 0 carries only marks, or nothing: then it is there for its `durable`, as the
  * witness that what stands before it had been acknowledged. With lost_until != 0 it stands for
- * damage that the operator accepted: the sequences first_sequence … lost_until - 1 are gone. Pure;
- * the layout is used by the spool, recovery, the writer and the simulation's checker.
+ * damage that the operator accepted: the sequences first_sequence … lost_until - 1 are gone.
+ *
+ * Pure; the layout is used by the spool, recovery, the writer and the simulation's checker.
  */
 #ifndef BATCH_BLOCK_H
 #define BATCH_BLOCK_H

@@ -2,9 +2,11 @@
 /*
  * The table is one mapping of groups of 128 buckets, each bucket two cache lines:
  *
- *   bucket  ┌ cleaned ┬ tag × 7 ┐┌ lock ┬ record × 7 ┐    tag 0: an empty slot; only bucket 0's
- * lock is used record  ┌ shard:6 ┬ second:18 ┬ sequence:40 ┐         of the original, the last two
- * by their low bits
+ *   bucket   ┌ cleaned ┬ tag × 7 ┐ ┌ lock ┬ record × 7 ┐
+ *            a tag of 0 is an empty slot; of a group's locks only the first bucket's is used
+ *
+ *   record   ┌ shard: 6 ┬ second: 18 ┬ sequence: 40 ┐
+ *            of the original; second and sequence by their low bits
  *
  * An id that is new, the usual case, needs the lock's line, the tags of its two buckets, and one
  * line of records to write to. It goes to the emptier bucket. A bucket's partner, for one tag, is

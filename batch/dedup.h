@@ -51,8 +51,8 @@ NODISCARD bool dedup_take(struct dedup *dedup, struct dedup_key key, struct tick
 /* Undoes a take of this very ticket, for an event that was not accepted after all. */
 void dedup_forget(struct dedup *dedup, struct dedup_key key, struct ticket ticket);
 
-uint64_t
-dedup_ids(const struct dedup *dedup); /* a moment's truth; expired ones count until they are met */
+/* A moment's truth; expired ones count until they are met. */
+uint64_t dedup_ids(const struct dedup *dedup);
 size_t dedup_bytes(const struct dedup *dedup); /* memory mapped */
 
 #endif

@@ -21,7 +21,7 @@ enum {
     STEPS_BUSY = 4,       /* rounds of the sources between two looks at the socket */
 };
 
-/* ── One round of the sources ── */
+/* ── One round of the sources ───────────────────────────────────────────────────────────────── */
 
 static struct fill_rules rules_for(struct writer *writer, unsigned source, uint64_t now_ns)
 {
@@ -86,7 +86,7 @@ static void own_everything(struct writer *writer)
     writer_drop_mail(writer);
 }
 
-/* ── Looking around while Postgres is waited for ── */
+/* ── Looking around while Postgres is waited for ────────────────────────────────────────────── */
 
 int look_busy(void *context, uint64_t waited_ns)
 {

@@ -40,7 +40,7 @@ struct postgres {
     uint8_t stage[POSTGRES_PUT_MAX]; /* small runs of rows on their way into one message */
 };
 
-/* ── Errors ── */
+/* ── Errors ─────────────────────────────────────────────────────────────────────────────────── */
 
 /* Text that fits; as one line, without the hints that libpq sets off with a tab. */
 static void keep_text(char *to, size_t room, const char *text, bool one_line)
@@ -98,7 +98,7 @@ const struct postgres_error *postgres_error(const struct postgres *postgres)
     return &postgres->error;
 }
 
-/* ── Open, close ── */
+/* ── Open, close ────────────────────────────────────────────────────────────────────────────── */
 
 static const char *option(const PQconninfoOption *options, const char *keyword)
 {
@@ -182,7 +182,7 @@ bool postgres_connected(const struct postgres *postgres)
     return postgres->connection != NULL && PQstatus(postgres->connection) == CONNECTION_OK;
 }
 
-/* ── Waiting ── */
+/* ── Waiting ────────────────────────────────────────────────────────────────────────────────── */
 
 /* One sleep. POLLIN, POLLOUT, 0: nothing on the socket; -1: the owner stops. */
 static int sleep_once(struct postgres *postgres, const struct patience *patience, short events,
@@ -237,7 +237,7 @@ static enum answer flush(struct postgres *postgres, const struct patience *patie
     return left < 0 ? lost(postgres, false) : ANSWER_OK;
 }
 
-/* ── Connecting ── */
+/* ── Connecting ─────────────────────────────────────────────────────────────────────────────── */
 
 static void ignore_notice(void *context, const char *message)
 {
@@ -309,7 +309,7 @@ enum answer postgres_connect(struct postgres *postgres, const struct patience *p
     return answer == ANSWER_REFUSED ? ANSWER_LOST : answer;
 }
 
-/* ── Statements ── */
+/* ── Statements ─────────────────────────────────────────────────────────────────────────────── */
 
 /* The next result (NULL: the message has been answered in full). */
 static enum answer take_result(struct postgres *postgres, const struct patience *patience,

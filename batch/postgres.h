@@ -22,11 +22,12 @@ struct postgres;
 
 enum answer {
     ANSWER_OK = 0,
-    ANSWER_REFUSED = -1, /* the server said no: postgres_error(); the transaction is gone, the
-                            connection lives */
-    ANSWER_LOST =
-        -2, /* no connection (any more): what was in flight may or may not have been committed */
-    ANSWER_STOPPED = -3, /* the owner's patience ended */
+    /* The server said no: postgres_error(); the transaction is gone, the connection lives. */
+    ANSWER_REFUSED = -1,
+    /* No connection (any more): what was in flight may or may not have been committed. */
+    ANSWER_LOST = -2,
+    /* The owner's patience ended. */
+    ANSWER_STOPPED = -3,
 };
 
 struct postgres_error {

@@ -3,17 +3,21 @@
  * Recovery: what an earlier boot left of a shard's spool,
  * and what of it counts. Before the loop runs, by plain system calls.
  *
- *   1  survey   which files there are, and their headers: from when on each segment is superseded
- * by a later one 2  scan     every block of every segment, once, in order. Good neighbours make a
- * piece. Where a block is bad the search goes on page by page. Keys and marks are told to the
- * caller while all is as it should be. 3  judge    (recovery_judge.c) the torn end is dropped;
- * damage is named 4  tell     the keys and marks of what came after the first irregularity and
- * counts all the same 5  mend     (spool_rescue.c) with accept_loss, a damaged segment is copied to
- * *.damaged and written anew without the damage, with a block in its place that says which
- * sequences are gone: the reader steps over it 6  move     blocks that look good but were never
- * proven durable may stand in the kernel's cache only, after a write error even for good: they are
- * written again, into a segment of this boot, before they count 7  begin    a new segment, which
- * supersedes whatever was torn off; only now empty leftovers are removed
+ *   1 survey   which files there are, and their headers: from when on each segment is superseded
+ *              by a later one
+ *   2 scan     every block of every segment, once, in order. Good neighbours make a piece. Where a
+ *              block is bad the search goes on page by page. Keys and marks are told to the caller
+ *              while all is as it should be
+ *   3 judge    (recovery_judge.c) the torn end is dropped; damage is named
+ *   4 tell     the keys and marks of what came after the first irregularity and counts all the same
+ *   5 mend     (spool_rescue.c) with accept_loss, a damaged segment is copied to *.damaged and
+ *              written anew without the damage, with a block in its place that says which sequences
+ *              are gone: the reader steps over it
+ *   6 move     blocks that look good but were never proven durable may stand in the kernel's cache
+ *              only, after a write error even for good: they are written again, into a segment of
+ *              this boot, before they count
+ *   7 begin    a new segment, which supersedes whatever was torn off; only now empty leftovers are
+ *              removed
  *
  * A crash at any point of this leaves what was there before, or a step more.
  */
@@ -308,8 +312,7 @@ static int tell_rest(struct recovery *recovery)
     return 0;
 }
 
-/* ── 3 judge, 5 mend
- * ─────────────────────────────────────────────────────────────────────────────────── */
+/* ── 3 judge, 5 mend ────────────────────────────────────────────────────────────────────────── */
 
 static int judge(struct recovery *recovery)
 {

@@ -8,7 +8,7 @@
  *
  *   proven > frontier   somebody was thanked for what is missing. A loss: named, and stepped over.
  *   else                nobody was. The torn end: from here on nothing counts, however good it
- * looks, for a block counts only when all before it do.
+ *                       looks, for a block counts only when all before it do.
  *
  * A block or header written at any later time says how far the shard was durable then: the largest
  * of these is `proven`. Blocks also say how far their own file was, in bytes, which finds the

@@ -38,7 +38,7 @@ static const char own_tables[] =
     "  'Rows that Postgres refused, as binary COPY tuples, with the reason.';"
     "end if; end $ringmain$;";
 
-/* ── Making ── */
+/* ── Making ─────────────────────────────────────────────────────────────────────────────────── */
 
 static bool put_string(struct buf *sql, const char *text)
 {
@@ -64,7 +64,7 @@ static enum answer make_tables(struct postgres *postgres, const struct patience 
     return postgres_query(postgres, patience, (const char *)sql->at, NULL, NULL);
 }
 
-/* ── Comparing ── */
+/* ── Comparing ──────────────────────────────────────────────────────────────────────────────── */
 
 /* The names that Postgres has for what a type's COPY bytes fit. */
 static bool type_fits(enum column_type type, struct span found)

@@ -2,22 +2,20 @@
 /*
  * The segment: one file of the spool, `shard-NN/%016x.seg`, the number in hexadecimal.
  *
- *   0               bytes           2 × bytes                                              length
- * of the file ├── header ──────┼── header ──────┼── block ──┼── block ──┼ … ─┼── zeros, written
- * ahead ──────┤
+ *   0                bytes            2 × bytes                               length of the file
+ *   ├── header ───────┼── header ──────┼── block ──┼── block ──┼ … ─┼── zeros, written ahead ──┤
  *
  * The header stands there twice: without its statements nobody can say
  * what the rows of the whole file are, so one bad sector must not be able
  * to take it. Everything starts and ends on 4096 bytes, for O_DIRECT.
  *
  *   header (little-endian; the checksum covers bytes 8 … `bytes`, so every byte of it)
- *     0 u32 magic 'RMS1'      4 u32 crc               8 u32 bytes (of one copy, a multiple of 4096)
- *    12 u32 version          16 u64 number           24 u64 first_sequence   32 u64 epoch        40
- * u64 boot 48 u64 durable          56 i64 created_us       64 u32 shard            68 u32 streams
- *    72 u32 node_bytes       76 u32 stream_bytes     80 node, streams, zeros
+ *      0 u32 magic 'RMS1'      4 u32 crc               8 u32 bytes: of one copy, a multiple of 4096
+ *     12 u32 version          16 u64 number           24 u64 first_sequence  32 u64 epoch
+ *     40 u64 boot             48 u64 durable          56 i64 created_us      64 u32 shard
+ *     68 u32 streams          72 u32 node_bytes       76 u32 stream_bytes    80 node, streams, 0 …
  *   stream
- *     u16 name_bytes          u16 table_bytes         u32 copy_bytes          name, table, COPY
- * statement
+ *     u16 name_bytes          u16 table_bytes         u32 copy_bytes         name, table, statement
  *
  * Of two segments that both reach over a sequence the one with the higher number holds it:
  * what was in flight when a write failed, or was not proven durable when the

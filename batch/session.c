@@ -24,7 +24,7 @@ static struct patience patience(struct writer *writer, int (*look)(void *, uint6
         .context = writer, .doorbell = writer->options.sleeper->doorbell, .look = look};
 }
 
-/* ── Trouble ── */
+/* ── Trouble ────────────────────────────────────────────────────────────────────────────────── */
 
 static enum outcome describe(struct writer *writer, enum outcome outcome)
 {
@@ -58,7 +58,7 @@ static enum outcome outcome_of(struct writer *writer, enum answer answer)
     return describe(writer, OUTCOME_HELD);
 }
 
-/* ── Beginning ── */
+/* ── Beginning ──────────────────────────────────────────────────────────────────────────────── */
 
 static enum outcome connect(struct writer *writer)
 {
@@ -151,7 +151,7 @@ static enum outcome begin(struct writer *writer)
     return outcome;
 }
 
-/* ── A batch ── */
+/* ── A batch ────────────────────────────────────────────────────────────────────────────────── */
 
 /* When Postgres was busy with the batch before, the rows
  * have waited for it; so many are worth a batch of their own. */

@@ -67,7 +67,7 @@ uint64_t source_durable(const struct source *source)
     return durable;
 }
 
-/* ── Blocks on their way back ── */
+/* ── Blocks on their way back ───────────────────────────────────────────────────────────────── */
 
 void source_give(struct source *source, struct block *block)
 {
@@ -99,7 +99,7 @@ void source_drop(struct source *source)
         source_give(source, block);
 }
 
-/* ── Filling ── */
+/* ── Filling ────────────────────────────────────────────────────────────────────────────────── */
 
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
@@ -319,7 +319,7 @@ int64_t source_wait_ns(const struct source *source, uint64_t now_ns)
     return due > now_ns ? (int64_t)(due - now_ns) : 0;
 }
 
-/* ── How far it has come ── */
+/* ── How far it has come ────────────────────────────────────────────────────────────────────── */
 
 void source_stored(struct source *source, uint64_t next)
 {

@@ -34,8 +34,7 @@ struct source {
 struct fill_rules {
     struct targets *targets;
     uint64_t now_ns;
-    uint32_t rows_limit; /* the batch is cut at so many rows, in the middle of a block; 0: whole
-                            blocks */
+    uint32_t rows_limit; /* the batch is cut there, even within a block; 0: whole blocks */
     uint64_t until;      /* only rows below this */
     bool bury_last;      /* … and the row before `until` is the dead one */
 };

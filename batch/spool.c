@@ -6,8 +6,8 @@
  * durable means: this one and all before it.
  *
  *   shard-NN/0000000000000007.seg      (batch/segment.h and batch/block.h have the bytes)
- *   ├─ header ─┼─ header ─┼─ block ──┼─ block ──┼─ block ──┼─ zeros, written ahead
- * ────────────────┤ durable    in flight  in flight   ↑ offset
+ *   ├─ header ─┼─ header ─┼─ block ──┼─ block ──┼─ block ──┼─ zeros, written ahead ───────────┤
+ *                          durable    in flight  in flight  ↑ offset
  *
  * A full segment is left for the next one, which spool_files.c has made ready meanwhile: full
  * length, zeros, durable, in the directory. Its header is the first thing in flight on it, in the

@@ -11,12 +11,13 @@
  *   spool_room() → write a row → spool_append() [→ spool_mark()]  … many times …
  *   spool_commit()      seals the open block and sends it off, if a place in flight is free
  *   spool_complete()    for each completion with the spool's owner number
- *   spool_take()        blocks that have become durable, in order; each goes to the writer or back:
- * spool_give_back() spool_tick()        prepares the next segment, frees old ones
+ *   spool_take()        blocks that have become durable, in order; each goes to the writer
+ *   spool_give_back()   or, sooner or later, back
+ *   spool_tick()        prepares the next segment, frees old ones
  *
  * Invariants:
  *   - sequences are gapless; spool_durable() only grows; a block is durable when its own write and
- * fdatasync are and all before it are
+ *     fdatasync are and all before it are
  *   - nothing is written twice to one place of a file; a segment that failed is never written again
  *   - the boot number is durable before any segment of that boot exists
  *   - a segment exists durably (file, length, directory) before a block in it counts as durable

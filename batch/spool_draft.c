@@ -5,9 +5,8 @@
  * stands behind them (runs, keys, marks) can't know yet where that will be,
  * so it collects aside and is put behind the last row when the block is sealed.
  *
- *   buffer   │ header's room │ row │ row │ row │ → next row …            ← never so far that what
- * waits aside aside    run run   key key key   mark                                  would not fit
- * behind it
+ *   buffer   │ header's room │ row │ row │ row │ next row …   │ kept free for what waits aside │
+ *   aside    run run   key key key   mark
  */
 #include "batch/spool_internal.h"
 

@@ -2,11 +2,14 @@
 /*
  * What goes on beside the commits: the next segment is made ready, and stored ones are removed.
  *
- *   nursery   open spare.tmp → fill with zeros, in step with the data → fsync → rename to its number
- * → fsync of the directory → ready. Only then may a commit go there: a file whose length or name a
- * crash takes back would take the events with it. Writing over zeros needs no metadata, which is
- * what makes fdatasync cheap. grave     unlink → fsync of the directory; one at a time and the
- * oldest first, so that what a crash leaves is always the newest part of the spool, without a hole.
+ *   nursery   open spare.tmp → fill with zeros, in step with the data → fsync
+ *             → rename to its number → fsync of the directory → ready
+ *             Only then may a commit go there: a file whose length or name a crash takes back would
+ *             take the events with it. Writing over zeros needs no metadata, which is what makes
+ *             fdatasync cheap.
+ *   grave     unlink → fsync of the directory
+ *             One at a time and the oldest first, so that what a crash leaves is always the newest
+ *             part of the spool, without a hole.
  *
  * A segment goes when all of it has been in Postgres for spool.retain_stored_s,
  * and when every producer's mark stands in a later one.

@@ -6,8 +6,8 @@
  *   spool.c          the commits in flight, in order; the failed one   → durable
  *   spool_memory.c   the buffers; durable blocks on loan to the writer → free
  *   spool_files.c    the next segment made ready, stored ones removed
- *   recovery.c       what an earlier boot left; spool_rescue.c writes anew what must not stay where
- * it is
+ *   recovery.c       what an earlier boot left
+ *   spool_rescue.c   writes anew what must not stay where it is
  */
 #ifndef BATCH_SPOOL_INTERNAL_H
 #define BATCH_SPOOL_INTERNAL_H

@@ -2,11 +2,12 @@
 /*
  * Opening and closing a shard's spool. Its memory, sized here and nowhere else:
  *
- *   spool.memory        the buffers (spool_memory.c), and up to a quarter of it again for small
- * blocks on loan 0.5 MiB             runs, keys and marks of the open block (spool_draft.c) 2 ×
- * header          the segment's header as it is written: 8 KiB with the default streams 1 MiB of
- * zeros, all of them the kernel's one page of zeros 2 MiB               recovery's, given back when
- * it is done
+ *   spool.memory   the buffers (spool_memory.c), and up to a quarter of it again for small blocks
+ *                  on loan
+ *   0.5 MiB        runs, keys and marks of the open block (spool_draft.c)
+ *   2 × header     the segment's header as it is written: 8 KiB with the default streams
+ *   1 MiB          of zeros, all of them the kernel's one page of zeros
+ *   2 MiB          recovery's, given back when it is done
  */
 #include "batch/spool_internal.h"
 #include "core/clock.h"

@@ -30,8 +30,7 @@ struct spool_reader {
     struct segment_file probe; /* while looking for another one */
     uint64_t cut;              /* its content ends here: a later one has what follows */
     uint64_t offset;           /* of the block at hand in it */
-    uint64_t first, last; /* the sequences of that block, once it has been read; else both where it
-                             must begin */
+    uint64_t first, last; /* that block's sequences, once it is read; else both: where it begins */
     uint32_t room;        /* and its length; 0: not read yet */
     struct spool_stream *streams;
     unsigned streams_count;

@@ -36,7 +36,7 @@ static bool end_sql(struct buf *sql)
     return buf_put(sql, "", 1);
 }
 
-/* ── Where we stand ── */
+/* ── Where we stand ─────────────────────────────────────────────────────────────────────────── */
 
 static bool put_keys(struct buf *sql, const char *node, const struct checkpoint *checkpoint,
                      unsigned checkpoints, const char *tail)
@@ -95,7 +95,7 @@ enum answer store_settle(struct postgres *postgres, const struct patience *patie
     return answer;
 }
 
-/* ── The message ── */
+/* ── The message ────────────────────────────────────────────────────────────────────────────── */
 
 static bool put_advance(struct buf *sql, const struct store_job *job)
 {
@@ -138,7 +138,7 @@ static void put_message(struct buf *sql, const struct store_job *job)
     must(fits && end_sql(sql));
 }
 
-/* ── The rows ── */
+/* ── The rows ───────────────────────────────────────────────────────────────────────────────── */
 
 /* `at` is read anew for every part: the batch may have moved the bytes while we slept. */
 static enum answer put_piece(struct postgres *postgres, const struct patience *patience,

@@ -25,7 +25,7 @@
 
 enum { GLANCE_MS = 5, MS = 1000 * 1000 };
 
-/* ── What all of it asks ── */
+/* ── What all of it asks ────────────────────────────────────────────────────────────────────── */
 
 bool writer_stopping(const struct writer *writer)
 {
@@ -66,7 +66,7 @@ void writer_let_go(struct writer *writer)
     writer_drop_mail(writer);
 }
 
-/* ── State ── */
+/* ── State ──────────────────────────────────────────────────────────────────────────────────── */
 
 static void log_state(const struct writer *writer, enum postgres_state state, const char *reason)
 {
@@ -121,7 +121,7 @@ enum postgres_state writer_state(const struct writer *writer, char *reason)
     return state;
 }
 
-/* ── Pauses ── */
+/* ── Pauses ─────────────────────────────────────────────────────────────────────────────────── */
 
 static void sleep_ms(struct writer *writer, int ms)
 {
@@ -168,7 +168,7 @@ static void recover(struct writer *writer, enum outcome outcome)
     pause_for(writer, held ? writer->options.hold_retry_ms : next_retry_ms(writer));
 }
 
-/* ── The thread ── */
+/* ── The thread ─────────────────────────────────────────────────────────────────────────────── */
 
 /* Without Postgres the spool is all there is. */
 static void stay_off(struct writer *writer)
@@ -198,7 +198,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* ── Life ── */
+/* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
 
 static int open_batches(struct writer *writer, char *why)
 {

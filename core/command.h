@@ -2,10 +2,14 @@
 /*
  * The arguments of a command line, one at a time, without getopt's globals:
  *
- *   struct command_line line = {.arguments = argv + 1, .options = options, .options_count =
- * COUNT_OF(options)}; for (int option; (option = command_next(&line)) != COMMAND_END;) switch
- * (option) { case 'c': file = line.value; break; case COMMAND_OPERAND: …line.value… case
- * COMMAND_WRONG: fprintf(stderr, "ringmain: %s\n", line.wrong); return 2;
+ *   struct command_line line = {.arguments = argv + 1,
+ *                               .options = options,
+ *                               .options_count = COUNT_OF(options)};
+ *   for (int option; (option = command_next(&line)) != COMMAND_END;)
+ *       switch (option) {
+ *       case 'c':             file = line.value; break;
+ *       case COMMAND_OPERAND: … line.value … break;
+ *       case COMMAND_WRONG:   fprintf(stderr, "ringmain: %s\n", line.wrong); return 2;
  *       }
  *
  * Understood: -cFILE, -c FILE, --config=FILE, --config FILE, -vq for -v -q, and -- before operands
@@ -20,11 +24,9 @@
 #include <stdio.h>
 
 struct command_option {
-    char letter; /* what command_next() returns; also -x if it is a letter or a digit, else only the
-                    name */
-    const char *name; /* --name; NULL: none */
-    const char
-        *value; /* what its value is called in the help, such as "FILE"; NULL: it takes none */
+    char letter;       /* what command_next() returns; if a letter or a digit, also -x */
+    const char *name;  /* --name; NULL: none */
+    const char *value; /* the help's name for its value, such as "FILE"; NULL: it takes none */
     const char *help;
 };
 

@@ -2,10 +2,12 @@
 /*
  * The life of a connection.
  *
- *                      conn_finish()                 all sent          peer's end, or 1 s
- *   conn_open() ─► OPEN ─────────► FINISHING ─────────► LINGERING ─────────┐
- *                   │                  │ 10 s without progress │            ▼
- *                   │ conn_abort(), reset, no memory ──────────┴───────► STOPPED ─► buried
+ *   conn_open() ─► OPEN ─ conn_finish() ─► FINISHING ─ all sent ─► LINGERING
+ *                   │                          │                       │
+ *                   │ conn_abort(), reset,     │ 10 s without          │ peer's end,
+ *                   │ no memory                │ progress              │ or 1 s
+ *                   ├──────────────────────────┴───────────────────────┴─► STOPPED ─► buried
+ *                   │
  *                   └─ WIRE_HAND_OVER ─► MOVING ─► (nothing in flight) ─► another shard
  *
  * Closing has four steps. Stop: no timer, no list, no holds, nothing queued. Shutdown: the socket,

@@ -6,8 +6,11 @@
  * A *wire* is the state of one protocol on one connection;
  * it has no I/O of its own. Everything here is called on the shard's thread.
  *
- *   bytes in ─► conn (keeps what a wire left) ─► wire->ops->input ─► intake … conn_send() ─► bytes
- * out a reply that must wait ─► conn_hold() ─► (durable) ─► ops->released
+ *   bytes in ─► conn (keeps what a wire left) ─► wire->ops->input ─► intake
+ *                                                      │
+ *   bytes out ◄── conn_send() ◄── a reply ─────────────┤
+ *                     ▲                                │
+ *               ops->released ◄── durable ◄── conn_hold(): a reply that must wait
  *
  * Life: the house's `greet` makes the wire; the shard calls `input` …;
  * then exactly one `fini`, after which the connection's handle is stale.

@@ -7,8 +7,8 @@
  *   HOLD_DUE        nothing any more: released in this turn or the next
  *   HOLD_DURABLE    our own disk: looked at when our `durable` has moved
  *   HOLD_STORED     our own writer: when our `stored` has moved
- *   HOLD_ELSEWHERE  an event of another shard, which does not know of us: looked at every turn, and
- * at least every millisecond
+ *   HOLD_ELSEWHERE  an event of another shard, which does not know of us: looked at every turn,
+ *                   and at least every millisecond
  */
 #include "core/conn_internal.h"
 

@@ -7,9 +7,9 @@
  * buffers free. What a wire leaves is copied: it spills into memory of the heap.
  *
  *     spill   ░░░░░░▒▒▒        buffer   ▒▒▒▓▓▓▓▓▓▓▓▓▓▓▓▓░░░░
- *             └ a message ┘             └──┘ the wire has used these in the spill
- *               cut in two                  └─ so it goes on here, in place; what is left spills
- * again
+ *             └ a message ┘             └─┘ the wire has used these in the spill
+ *               cut in two                 └─ so it goes on here, in place;
+ *                                             what is left spills again
  *
  * So only a message that was cut is copied: of the new buffer 512 bytes are put
  * behind the spill, then more each time the wire says that it is not enough,

@@ -48,8 +48,7 @@ bool conn_send(struct conn *conn, struct turn *turn, const void *bytes, size_t l
     if (conn->state == CONN_LINGERING || conn->state == CONN_STOPPED)
         return false;
     if (conn->mute || length == 0)
-        return true; /* the peer is gone; its receive will say so after what it sent has been used
-                      */
+        return true; /* the peer is gone; its receive will say so, behind what it sent */
     if (length > output_max || queued > output_max - length || !grow(conn, length))
         return false;
     memcpy(conn->gather.at + conn->gather.length, bytes, length);

@@ -53,7 +53,7 @@ struct gateway {
     uint64_t drain_until_ns; /* 0: not draining */
 };
 
-/* ── who may come in ──────────────────────────────────────────────────────────────────────────── */
+/* ── Who may come in ────────────────────────────────────────────────────────────────────────── */
 
 static int verify(void *self, struct turn *turn, struct span token, const char *peer,
                   struct principal *out, char *why)
@@ -72,7 +72,7 @@ static int verify(void *self, struct turn *turn, struct span token, const char *
     return -EACCES;
 }
 
-/* ── WebSocket doors ──────────────────────────────────────────────────────────────────────────── */
+/* ── WebSocket doors ────────────────────────────────────────────────────────────────────────── */
 
 static struct handshake_request handshake_of(const struct http_request *request)
 {
@@ -138,7 +138,7 @@ static bool take_echo(void *context, struct turn *turn, struct http_request *req
                    debug_start(door, turn, request->conn, &handshake, &gateway->websocket));
 }
 
-/* ── the table of routes ──────────────────────────────────────────────────────────────────────── */
+/* ── The table of routes ────────────────────────────────────────────────────────────────────── */
 
 static void add_route(struct gateway *gateway, struct http_route route)
 {
@@ -192,7 +192,7 @@ static void add_routes(struct gateway *gateway)
                                                .take = take_echo});
 }
 
-/* ── the house ────────────────────────────────────────────────────────────────────────────────── */
+/* ── The house ──────────────────────────────────────────────────────────────────────────────── */
 
 static struct wire *greet(void *self, struct turn *turn, struct conn *conn, unsigned door)
 {
@@ -297,7 +297,7 @@ static bool drained(void *self, struct turn *turn)
            turn->now_ns >= gateway->drain_until_ns;
 }
 
-/* ── life ─────────────────────────────────────────────────────────────────────────────────────── */
+/* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
 
 static uint64_t ns_of(int64_t ms)
 {

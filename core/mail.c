@@ -2,9 +2,9 @@
 /*
  * The ring of letters, and how a sleeper is not slept through.
  *
- *            taken            posted
- *              ▼                ▼
- *   │ free … │ letters waiting │ free … │        place of letter n: n & mask
+ *          taken              posted
+ *            ▼                  ▼
+ *   │ free … │ letters waiting  │ free … │      place of letter n: n & mask
  *
  * `posted` is written by the poster alone, `taken` by the taker alone;
  * both only grow (64 bits never wrap). Releasing `posted` publishes the letter's bytes,

@@ -44,7 +44,7 @@ struct sender {
     bool quiet, json, acks;
 };
 
-/* ── sockets ──────────────────────────────────────────────────────────────────────────────────── */
+/* ── Sockets ────────────────────────────────────────────────────────────────────────────────── */
 
 static void lose(struct sender *sender, struct line *line)
 {
@@ -135,7 +135,7 @@ static void read_in(struct sender *sender, struct line *line)
         lose(sender, line);
 }
 
-/* ── pace ─────────────────────────────────────────────────────────────────────────────────────── */
+/* ── Pace ───────────────────────────────────────────────────────────────────────────────────── */
 
 /* How many events may be pushed now without passing --rate:
  * a millisecond's worth or none, so as not to send them one by one. */
@@ -200,7 +200,7 @@ static short wanted(const struct sender *sender, const struct line *line, uint64
     return (short)(POLLIN | (line->connecting || pending || more ? POLLOUT : 0));
 }
 
-/* ── what the user sees ───────────────────────────────────────────────────────────────────────── */
+/* ── What the user sees ─────────────────────────────────────────────────────────────────────── */
 
 static void progress(struct sender *sender, uint64_t now_ns, bool last)
 {
@@ -268,7 +268,7 @@ static void summary(struct sender *sender, const char *fatal)
         fprintf(stderr, "ringmain send: %s\n", fatal);
 }
 
-/* ── the loop ─────────────────────────────────────────────────────────────────────────────────── */
+/* ── The loop ───────────────────────────────────────────────────────────────────────────────── */
 
 static void serve_line(struct sender *sender, struct line *line, short events, uint64_t now_ns)
 {
@@ -349,7 +349,7 @@ static int run(struct sender *sender)
     return fatal != NULL ? 3 : sender->totals.rejected > 0 ? 1 : 0;
 }
 
-/* ── arguments ────────────────────────────────────────────────────────────────────────────────── */
+/* ── Arguments ──────────────────────────────────────────────────────────────────────────────── */
 
 static const struct command_option options[] = {
     {'t', "to", "URL",

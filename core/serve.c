@@ -62,7 +62,7 @@ struct server {
     char why[WHY];
 };
 
-/* ── what the configuration says ──────────────────────────────────────────────────────────────── */
+/* ── What the configuration says ────────────────────────────────────────────────────────────── */
 
 struct streams *serve_streams(const struct config *config, char *why)
 {
@@ -167,7 +167,7 @@ static void fill_node(struct server *server)
     };
 }
 
-/* ── recovery ─────────────────────────────────────────────────────────────────────────────────── */
+/* ── Recovery ───────────────────────────────────────────────────────────────────────────────── */
 
 static void recovered_key(void *context, struct dedup_key key, uint64_t sequence, int64_t wall_us)
 {
@@ -262,7 +262,7 @@ static int make_spools(struct server *server)
     return result;
 }
 
-/* ── writers ──────────────────────────────────────────────────────────────────────────────────── */
+/* ── Writers ────────────────────────────────────────────────────────────────────────────────── */
 
 static unsigned power_of_two(uint64_t least)
 {
@@ -338,7 +338,7 @@ static int make_writers(struct server *server)
     return result;
 }
 
-/* ── shards ───────────────────────────────────────────────────────────────────────────────────── */
+/* ── Shards ─────────────────────────────────────────────────────────────────────────────────── */
 
 static int make_shard(struct server *server, struct seat *seat)
 {
@@ -470,7 +470,7 @@ static int write_ready(struct server *server)
     return 0;
 }
 
-/* ── start and stop ───────────────────────────────────────────────────────────────────────────── */
+/* ── Start and stop ─────────────────────────────────────────────────────────────────────────── */
 
 static int start(struct server *server)
 {

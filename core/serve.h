@@ -3,7 +3,8 @@
  * `ringmain serve`: makes everything in order, runs until
  * SIGTERM or SIGINT, and takes it down in the exact reverse.
  *
- *   directory → recovery → dedup → writers → gateways → shards → metrics stage → doors open → ready file
+ *   directory → recovery → dedup → writers → gateways → shards → metrics stage
+ *             → doors open → ready file
  *
  * Exit status: 0 after a clean stop; 1 it could not start,
  * or could not bring everything to the disk.

@@ -2,9 +2,9 @@
 /*
  * How the wheel works. Time is counted in whole milliseconds and seen as digits of base 64:
  *
- *      due_ms   … d3 d2 d1 d0          level 0: 64 slots of 1 ms         differs from `now` in d0
- * only now      … n3 n2 n1 n0          level 1: 64 slots of 64 ms        differs in d1, equal above
- *                                      level 2: 64 slots of 4 s …        and so on
+ *     due_ms   … d3 d2 d1 d0      level 0: 64 slots of 1 ms      differs from `now` in d0 only
+ *     now      … n3 n2 n1 n0      level 1: 64 slots of 64 ms     differs in d1, equal above
+ *                                 level 2: 64 slots of 4 s …     and so on
  *
  * A timer lies on the level of the highest digit in which it differs from `now`, in the slot of
  * that digit. So all of level 0 is due before all of level 1, and so on, and the next thing to do

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- *   application/openmetrics-text; version="1.0.0"; q=0.5, text/plain; version=0.0.4; q=0.2, * / *;
- * q=0.1 └────────── type ──────────┘  └─────────── parameters ──────────┘ └───────────────────────
- * range ────────────────────────┘
+ *   application/openmetrics-text; version="1.0.0"; q=0.5, text/plain; version=0.0.4; q=0.2
+ *   └────────── type ──────────┘  └─────── parameters ──┘
+ *   └────────────────────── range ──────────────────────┘
  *
  * A range that asks for a version that is not ours names nothing of ours.
  */

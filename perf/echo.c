@@ -3,9 +3,11 @@
  * The engine with nothing above it: one shard that echoes,
  * or only receives, and a thread of clients.
  *
- *   echo sink [connections] [seconds]    clients write 64 KiB at a time; bytes a CPU second of the shard
- *   echo ping [connections] [seconds]    each client sends 200 bytes and waits for them; round trips, p50, p99
- *   echo idle [connections]              memory of idle connections
+ *   echo sink [connections] [seconds]   clients write 64 KiB at a time: bytes a CPU second of the
+ *                                       shard
+ *   echo ping [connections] [seconds]   each client sends 200 bytes and waits for them: round
+ *                                       trips, p50, p99
+ *   echo idle [connections]             memory of idle connections
  */
 #include "core/clock.h"
 #include "core/limits.h"

@@ -3,8 +3,7 @@
  * The writer against its limit: the same rows, already encoded,
  * by one plain COPY from memory, one connection each.
  *
- *   build/release/perf/writer "$(sh tests/tools/postgres.sh start DIR fsync=off)" [rows] [rows a
- * batch]
+ *   writer "$(sh tests/tools/postgres.sh start DIR fsync=off)" [rows] [rows a batch]
  *
  * A feeder plays one shard that always has a full block ready. Table,
  * rows and server are the same for both; they take turns, and the median
@@ -47,7 +46,7 @@ int spool_reader_get(struct spool_reader *reader, uint64_t sequence, struct bloc
     return -1;
 }
 
-/* ── Rows ── */
+/* ── Rows ───────────────────────────────────────────────────────────────────────────────────── */
 
 static uint8_t *put_text(uint8_t *at, const char *text)
 {
@@ -103,7 +102,7 @@ static uint32_t fill_block(uint8_t *bytes, uint32_t *rows)
     return block_seal(bytes, &view);
 }
 
-/* ── Both sides ── */
+/* ── Both sides ─────────────────────────────────────────────────────────────────────────────── */
 
 struct bench {
     const char *conninfo;

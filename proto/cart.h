@@ -3,7 +3,8 @@
  * Cart events (CONTRACTS.md 3, [004]) arrive wrapped:
  * an envelope of type `cart_event` whose data is the event,
  *
- *   {"type":"cart_event","data":{"eventId":…,"eventType":"item_added","userId":…,"metadata":…,"timestamp":…}}
+ *   {"type":"cart_event",
+ *    "data":{"eventId":…,"eventType":"item_added","userId":…,"metadata":…,"timestamp":…}}
  *
  * Every door calls cart_unwrap() on each event that event_parse() accepted, and then names the
  * stream by cart_stream(). Pure; any thread.

@@ -69,10 +69,10 @@ struct event_rules {
     size_t bytes_max;         /* limits.event_bytes */
     struct span default_type; /* for an envelope without type; {NULL,0}: MISSING_TYPE */
     struct span bare_type;    /* for a bare event; {NULL,0}: MISSING_TYPE */
-    bool
-        body_is_data; /* POST /messages: the whole object is the data, whatever its members are called */
-    bool
-        keep_flaws; /* data and extras may have flaws: the encoder judges event->data.flaws by its columns */
+    /* POST /messages: the whole object is the data, whatever its members are called. */
+    bool body_is_data;
+    /* Data and extras may have flaws: the encoder judges event->data.flaws by its columns. */
+    bool keep_flaws;
 };
 
 /* EVENT_ACCEPTED: *out is filled. Else the code, with refusal->message saying which member and why,

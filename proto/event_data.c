@@ -3,9 +3,9 @@
  * What is stored as an event's data. Members at the top
  * that the envelope does not know are kept under `_extra`:
  *
- *   data is an object   {"a":1}     →  {"a":1,"_extra":{"x":2}}     (or _extra2, _extra3 … where
- * that is taken) data is absent                  →  {"_extra":{"x":2}} data is another     [1] →
- * {"_data":[1],"_extra":{"x":2}}
+ *   data is an object   {"a":1}   →   {"a":1,"_extra":{"x":2}}   (_extra2, _extra3 … if taken)
+ *   data is absent                →   {"_extra":{"x":2}}
+ *   data is another     [1]       →   {"_data":[1],"_extra":{"x":2}}
  */
 #include "proto/event.h"
 

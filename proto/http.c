@@ -32,7 +32,7 @@ static struct http *mine(struct wire *wire)
     return (struct http *)(void *)wire;
 }
 
-/* ── time ──────────────────────────────────────────────────────────────────────────────────── */
+/* ── Time ───────────────────────────────────────────────────────────────────────────────────── */
 
 static uint64_t due_ns(const struct http *http, uint64_t now_ns)
 {
@@ -99,7 +99,7 @@ static void http_deadline(struct wire *wire, struct turn *turn)
     }
 }
 
-/* ── one request ───────────────────────────────────────────────────────────────────────────── */
+/* ── One request ────────────────────────────────────────────────────────────────────────────── */
 
 static void start_request(struct http *http)
 {
@@ -187,7 +187,7 @@ static void deliver(struct http *http, struct turn *turn)
         end_request(http, turn);
 }
 
-/* ── the header ────────────────────────────────────────────────────────────────────────────── */
+/* ── The header ─────────────────────────────────────────────────────────────────────────────── */
 
 /* The connection becomes another wire's, as soon as all answers before have left. 0: not yet. */
 static size_t take_over(struct http *http, struct turn *turn)
@@ -288,7 +288,7 @@ static size_t take_head(struct http *http, struct turn *turn, const uint8_t *at,
     return begin(http, turn, (size_t)parsed < length);
 }
 
-/* ── the body ──────────────────────────────────────────────────────────────────────────────── */
+/* ── The body ───────────────────────────────────────────────────────────────────────────────── */
 
 static void fail_body(struct http *http, struct turn *turn, enum http_body_error error)
 {
@@ -320,7 +320,7 @@ static size_t take_body(struct http *http, struct turn *turn, uint8_t *at, size_
     return (size_t)used;
 }
 
-/* ── what comes in ─────────────────────────────────────────────────────────────────────────── */
+/* ── What comes in ──────────────────────────────────────────────────────────────────────────── */
 
 static bool keep_head(struct http *http)
 {
@@ -374,7 +374,7 @@ static ptrdiff_t http_input(struct wire *wire, struct turn *turn, uint8_t *at, s
     return (ptrdiff_t)used;
 }
 
-/* ── the rest of a wire's life ─────────────────────────────────────────────────────────────── */
+/* ── The rest of a wire's life ──────────────────────────────────────────────────────────────── */
 
 static void http_released(struct wire *wire, struct turn *turn, const struct hold *hold)
 {

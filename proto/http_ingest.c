@@ -58,7 +58,7 @@ void http_ingest_forget(void *context, struct http_request *request)
     receipt_fini(&ingest->receipt);
 }
 
-/* ── to the intake ─────────────────────────────────────────────────────────────────────────── */
+/* ── To the intake ──────────────────────────────────────────────────────────────────────────── */
 
 static void refuse(struct job *job, struct span id, const struct refusal *refusal)
 {
@@ -177,7 +177,7 @@ static void add_value(struct job *job, const struct json_value *value)
     add(job, event, event_from_value(value, &job->door->intake->rules, event, &refusal), &refusal);
 }
 
-/* ── cutting ───────────────────────────────────────────────────────────────────────────────── */
+/* ── Cutting ────────────────────────────────────────────────────────────────────────────────── */
 
 static bool is_space(uint8_t byte)
 {
@@ -354,7 +354,7 @@ static void end(struct job *job)
         stop_syntax(job, "array: it ends before its ]");
 }
 
-/* ── the answer ────────────────────────────────────────────────────────────────────────────── */
+/* ── The answer ─────────────────────────────────────────────────────────────────────────────── */
 
 static unsigned status_of(const struct receipt *receipt)
 {
@@ -399,7 +399,7 @@ static void answer(struct job *job, unsigned status, const struct buf *front)
         buf_fini(&body);
 }
 
-/* ── the request ───────────────────────────────────────────────────────────────────────────── */
+/* ── The request ────────────────────────────────────────────────────────────────────────────── */
 
 /* 0: *out is the level; else what is wrong. */
 static const char *read_level(const struct http_request *request, const struct intake *intake,

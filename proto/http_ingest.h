@@ -9,7 +9,7 @@
  * `rejected` lists what fits into 64 KiB, and "unlisted":n says how many more there were. The
  * status says what to do next:
  *
- *   202  everything that is good has been taken; what is in `rejected` need not be sent again as it is
+ *   202  everything that is good has been taken; what is in `rejected` need not be sent again
  *   503  there was no room for the event named last in `rejected` (OVERLOADED), nor for any behind
  *        it. Wait, as Retry-After says, and send those again; or all: an event with an id is not
  *        stored twice

@@ -31,7 +31,7 @@ static enum http_framing framing(const struct http_framed *framed)
     return framed->has_length ? HTTP_FRAMING_LENGTH : HTTP_FRAMING_NONE;
 }
 
-/* ── is it HTTP as it should be ────────────────────────────────────────────────────────────── */
+/* ── Is it HTTP as it should be ─────────────────────────────────────────────────────────────── */
 
 /* RFC 9112 6.1: chunked alone, once, and only in HTTP/1.1.
  * And what the parser has not noticed does not count as absent. */
@@ -72,7 +72,7 @@ static bool is_proper(struct http_request *request, struct turn *turn,
     return true;
 }
 
-/* ── is there such a page ──────────────────────────────────────────────────────────────────── */
+/* ── Is there such a page ───────────────────────────────────────────────────────────────────── */
 
 static bool method_fits(const struct http_request *request, const struct http_route *route)
 {
@@ -159,7 +159,7 @@ static bool find_route(const struct http_house *house, struct turn *turn,
     return false;
 }
 
-/* ── may this client see it ────────────────────────────────────────────────────────────────── */
+/* ── May this client see it ─────────────────────────────────────────────────────────────────── */
 
 static bool refuse_client(struct http_request *request, struct turn *turn, const char *why)
 {
@@ -206,7 +206,7 @@ static bool is_admitted(const struct http_house *house, struct turn *turn,
     return false;
 }
 
-/* ── can its body be read ──────────────────────────────────────────────────────────────────── */
+/* ── Can its body be read ───────────────────────────────────────────────────────────────────── */
 
 static bool coding_is_known(struct http_request *request, struct turn *turn, bool *gzip)
 {

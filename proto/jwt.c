@@ -7,11 +7,11 @@
  *     header.claims.signature
  *
  *   1. all three must be base64url, strictly: one token has one spelling;
- *   2. the header is read by our own parser, and must say nothing that we do not understand (RFC
- * 7515 4.1.11);
+ *   2. the header is read by our own parser, and must say nothing that we do not understand
+ *      (RFC 7515 4.1.11);
  *   3. its `kid` chooses the key, its `alg` must be the one that this key is for;
- *   4. the claims must be JSON before libjwt's parser meets them, and the signature as long as the
- * algorithm's;
+ *   4. the claims must be JSON before libjwt's parser meets them, and the signature as long as
+ *      the algorithm's;
  *   5. libjwt verifies, with that key, never an empty one;
  *   6. the algorithm that libjwt saw must be the key's;
  *   7. only then do the claims count.

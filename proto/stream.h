@@ -85,12 +85,16 @@ void streams_close(struct streams *streams);
  *   order_id bigint from data.orderId required, total numeric from data.total, raw jsonb from data
  * that is, for each column
  *   name type [from member[|member]] [required]
- * name      as Postgres shall see it; in double quotes if it has other characters than letters,
- * digits and _ type      one of enum column_type by its SQL name; or `bigint generated always as
- * identity`, once, for a column that Postgres numbers itself (the primary key of a table that is
- * made here) member    id type tenantId userId projectId sessionId roomId timestamp receivedAt
- * data, or data.a.b for what is within the data. Without `from`: the member of the column's own
- * name (tenant_id or tenantId), else data.<name> required  an event without the member is refused
+ *
+ *   name      as Postgres shall see it; in double quotes if it has other characters than letters,
+ *             digits and _
+ *   type      one of enum column_type by its SQL name; or `bigint generated always as identity`,
+ *             once, for a column that Postgres numbers itself (the primary key of a table that is
+ *             made here)
+ *   member    id type tenantId userId projectId sessionId roomId timestamp receivedAt data,
+ *             or data.a.b for what is within the data. Without `from`: the member of the column's
+ *             own name (tenant_id or tenantId), else data.<name>
+ *   required  an event without the member is refused
  *
  * `types`: comma-separated event types that enter it; empty: it is entered only by name, with any
  * type. `events` takes all that no other stream takes and can't have any. A type of a default

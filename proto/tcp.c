@@ -58,7 +58,7 @@ static struct tcp *mine(struct wire *wire)
     return (struct tcp *)(void *)wire;
 }
 
-/* ── what we say ──────────────────────────────────────────────────────────────────────────────── */
+/* ── What we say ────────────────────────────────────────────────────────────────────────────── */
 
 /* A line that may be dropped when the peer does not read: it did not ask for answers. */
 static void say(struct tcp *tcp, struct turn *turn, const struct buf *line)
@@ -105,7 +105,7 @@ static void say_ack(struct tcp *tcp, struct turn *turn)
         conn_abort(tcp->wire.conn, turn);
 }
 
-/* ── time ─────────────────────────────────────────────────────────────────────────────────────── */
+/* ── Time ───────────────────────────────────────────────────────────────────────────────────── */
 
 static void set_deadline(struct tcp *tcp, struct turn *turn)
 {
@@ -143,7 +143,7 @@ static void deadline(struct wire *wire, struct turn *turn)
     }
 }
 
-/* ── what the values wait for ─────────────────────────────────────────────────────────────────── */
+/* ── What the values wait for ───────────────────────────────────────────────────────────────── */
 
 static void put_hold(struct tcp *tcp, struct turn *turn)
 {
@@ -193,7 +193,7 @@ static void released(struct wire *wire, struct turn *turn, const struct hold *ho
     ack_when_due(tcp, turn);
 }
 
-/* ── values ───────────────────────────────────────────────────────────────────────────────────── */
+/* ── Values ─────────────────────────────────────────────────────────────────────────────────── */
 
 static void judged(struct tcp *tcp, struct turn *turn, const struct verdict *verdict)
 {
@@ -260,7 +260,7 @@ static enum event_code parse(struct tcp *tcp, struct turn *turn, struct span val
     return code;
 }
 
-/* ── cutting the run ──────────────────────────────────────────────────────────────────────────── */
+/* ── Cutting the run ────────────────────────────────────────────────────────────────────────── */
 
 enum cut { CUT_VALUE, CUT_NOTHING, CUT_MORE, CUT_TOO_LARGE };
 
@@ -387,7 +387,7 @@ static size_t take_values(struct tcp *tcp, struct turn *turn, struct span run)
     return used;
 }
 
-/* ── the first line ───────────────────────────────────────────────────────────────────────────── */
+/* ── The first line ─────────────────────────────────────────────────────────────────────────── */
 
 struct hello {
     struct span token, producer;

@@ -3,8 +3,10 @@
  * The TCP door (CONTRACTS.md 3): JSON values one a line, or each behind its length, with cumulative
  * acknowledgements and producers that resume. One wire a connection, on its shard's thread.
  *
- *   ► {"hello":{"token":…,"ack":"spooled","producer":"p1","format":"ndjson"}}      optional, first line only
+ *   optional, and only as the first line:
+ *   ► {"hello":{"token":…,"ack":"spooled","producer":"p1","format":"ndjson"}}
  *   ◄ {"welcome":{"server":"ringmain","version":…,"connection":…,"ack":…,"format":…,"resume":41}}
+ *
  *   ► {"type":"a"}                                       value 42
  *   ► {"type":                                           value 43
  *   ◄ {"reject":43,"code":"INVALID_JSON","message":…}    at once

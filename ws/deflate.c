@@ -129,8 +129,8 @@ static int inflate_all(struct inflater *inflater, struct span piece, struct buf 
 static int inflate_tail(struct inflater *inflater, struct buf *out)
 {
     enum { UNUSED_BITS = 63, BLOCK_BOUNDARY = 128 }; /* of data_type, as zlib.h says of inflate() */
-    if (inflater->complete) /* also an empty message, or a final block without the 00 behind it:
-                               forgiven */
+    /* Also an empty message, or a final block without the 00 behind it: forgiven. */
+    if (inflater->complete)
         return DEFLATE_OK;
     int fault = inflate_all(inflater, span_of(tail, sizeof tail), out);
     if (fault != DEFLATE_OK || inflater->complete)

@@ -26,8 +26,7 @@ struct handshake_request {
 struct handshake_policy {
     struct span origins; /* cors.origins: separated by commas, * for any */
     bool deflate;        /* agree to permessage-deflate where it is offered */
-    bool takeover;       /* keep contexts where the client does not ask us not to: some 300 KiB a
-                            connection */
+    bool takeover;       /* keep contexts unless the client asks otherwise: 300 KiB a connection */
 };
 
 /* What was agreed; plain memory. */

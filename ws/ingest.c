@@ -65,7 +65,7 @@ static struct ingest *ingest_of(struct websocket *ws)
     return (struct ingest *)ws;
 }
 
-/* ── No room ──────────────────────────────────────────────────────────────────────────────── */
+/* ── No room ────────────────────────────────────────────────────────────────────────────────── */
 
 /* Nothing of this was acknowledged: the producer will send it again. */
 static void give_up(struct ingest *ingest, struct turn *turn)
@@ -82,7 +82,7 @@ static void keep(struct ingest *ingest, struct turn *turn, struct span text)
         give_up(ingest, turn);
 }
 
-/* ── Answers ──────────────────────────────────────────────────────────────────────────────── */
+/* ── Answers ────────────────────────────────────────────────────────────────────────────────── */
 
 /* Waits for what the receipt names. The tag is when the events came. */
 static void hold_reply(struct ingest *ingest, struct turn *turn, const struct receipt *receipt,
@@ -136,7 +136,7 @@ static void answer_batch(struct ingest *ingest, struct turn *turn)
         give_up(ingest, turn);
 }
 
-/* ── Single events ────────────────────────────────────────────────────────────────────────── */
+/* ── Single events ──────────────────────────────────────────────────────────────────────────── */
 
 /* False: no room; what was not taken is in the hand. */
 static bool settle_singles(struct ingest *ingest, struct turn *turn)
@@ -155,7 +155,7 @@ static bool settle_singles(struct ingest *ingest, struct turn *turn)
     return all;
 }
 
-/* ── Batches ──────────────────────────────────────────────────────────────────────────────── */
+/* ── Batches ────────────────────────────────────────────────────────────────────────────────── */
 
 static void end_batch(struct ingest *ingest)
 {
@@ -248,7 +248,7 @@ static bool take_batch(struct ingest *ingest, struct turn *turn, const struct pa
     return work_batch(ingest, turn);
 }
 
-/* ── Messages ─────────────────────────────────────────────────────────────────────────────── */
+/* ── Messages ───────────────────────────────────────────────────────────────────────────────── */
 
 /* Nearly every message is one event in the usual form, and good: then it is read but once. */
 static bool take_usual(struct ingest *ingest, struct span text)
@@ -337,7 +337,7 @@ static bool ingest_resume(struct websocket *ws, struct turn *turn)
     return take_hand(ingest, turn);
 }
 
-/* ── Life ─────────────────────────────────────────────────────────────────────────────────── */
+/* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
 
 static void ingest_opened(struct websocket *ws, struct turn *turn)
 {

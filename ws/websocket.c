@@ -49,7 +49,7 @@ static ptrdiff_t fail(struct websocket *ws, struct turn *turn, uint16_t code, co
     return STEP_OVER;
 }
 
-/* ── Control frames ───────────────────────────────────────────────────────────────────────── */
+/* ── Control frames ─────────────────────────────────────────────────────────────────────────── */
 
 /* RFC 6455 7.4.2, and the codes registered with IANA since (1012 to 1014). */
 static bool is_close_code(uint16_t code)
@@ -97,7 +97,7 @@ static ptrdiff_t control(struct websocket *ws, struct turn *turn, const struct f
     return (ptrdiff_t)length;
 }
 
-/* ── Data frames ──────────────────────────────────────────────────────────────────────────── */
+/* ── Data frames ────────────────────────────────────────────────────────────────────────────── */
 
 static void hand_on(struct websocket *ws, struct turn *turn, const struct message *message)
 {
@@ -247,7 +247,7 @@ static ptrdiff_t data(struct websocket *ws, struct turn *turn, const struct fram
     return payload(ws, turn, at, length);
 }
 
-/* ── In ───────────────────────────────────────────────────────────────────────────────────── */
+/* ── In ─────────────────────────────────────────────────────────────────────────────────────── */
 
 static ptrdiff_t frame(struct websocket *ws, struct turn *turn, uint8_t *at, size_t length)
 {
@@ -350,7 +350,7 @@ static ptrdiff_t websocket_input(struct wire *wire, struct turn *turn, uint8_t *
     return end_run(ws, turn, used, length);
 }
 
-/* ── Time ─────────────────────────────────────────────────────────────────────────────────── */
+/* ── Time ───────────────────────────────────────────────────────────────────────────────────── */
 
 static void arm(struct websocket *ws, struct turn *turn, bool pinged)
 {
@@ -406,7 +406,7 @@ static void websocket_deadline(struct wire *wire, struct turn *turn)
         arm(ws, turn, ping);
 }
 
-/* ── The wire ─────────────────────────────────────────────────────────────────────────────── */
+/* ── The wire ───────────────────────────────────────────────────────────────────────────────── */
 
 static void websocket_ended(struct wire *wire, struct turn *turn)
 {

@@ -51,8 +51,7 @@ struct websocket_options {
     size_t message_bytes; /* limits.message_bytes: the longest message, decompressed */
     uint64_t idle_ns;     /* limits.idle_ms: silent this long: gone. Half of it: pinged */
     uint64_t close_ns;    /* how long the peer may take to answer our close frame */
-    size_t deflate_from;  /* messages of so many bytes and more are sent compressed, if that was
-                             agreed */
+    size_t deflate_from;  /* messages of so many bytes and more are compressed, if agreed */
 };
 
 struct websocket;

@@ -138,7 +138,7 @@ static void blocks_follow_one_another(void **state)
     batch_fini(&batch);
 }
 
-/* ── Loans ── */
+/* ── Loans ──────────────────────────────────────────────────────────────────────────────────── */
 
 static unsigned given;
 

@@ -26,11 +26,9 @@ enum door {
     DOOR_LENGTH, /* messages of a two-byte length and so many bytes; each comes back inverted */
     DOOR_EVENT,  /* each byte is an event: its reply, the byte, is held until the level it names */
     DOOR_FLOOD,  /* a byte is answered with 64 KiB; over the limit: closed */
-    DOOR_MOVE, /* 'a' … 'h' move the connection to shard 0 … 7, where the rest of the bytes comes
-                  back */
-    DOOR_SINK, /* counts */
-    DOOR_LAST, /* echoes, but a byte 'q' says bye and finishes; 'u' becomes DOOR_LENGTH's wire; a
-                  deadline */
+    DOOR_MOVE,   /* 'a' … 'h': to shard 0 … 7, where the rest of the bytes comes back */
+    DOOR_SINK,   /* counts */
+    DOOR_LAST,   /* echoes; 'q' says bye and finishes; 'u' becomes DOOR_LENGTH's wire; a deadline */
     DOORS
 };
 

@@ -25,7 +25,7 @@ unsigned shard_index(const struct shard *shard)
     return OURS;
 }
 
-/* ── an intake ─────────────────────────────────────────────────────────────────────────────── */
+/* ── An intake ──────────────────────────────────────────────────────────────────────────────── */
 
 static struct buf seen;            /* type/id/stream/data of each event, a line each */
 static unsigned room = UINT32_MAX; /* events that it will still take */
@@ -130,7 +130,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ── a request ─────────────────────────────────────────────────────────────────────────────── */
+/* ── A request ──────────────────────────────────────────────────────────────────────────────── */
 
 struct request {
     const char *target, *fields;
@@ -266,7 +266,7 @@ static void expect(const char *body, const char *wanted)
 
 #define TAKEN(n) "202 {\"accepted\":" #n ",\"duplicates\":0,\"rejected\":[]}\n"
 
-/* ── forms of a body ───────────────────────────────────────────────────────────────────────── */
+/* ── Forms of a body ────────────────────────────────────────────────────────────────────────── */
 
 static void test_one(void **state)
 {
@@ -347,7 +347,7 @@ static void test_large(void **state)
     }
 }
 
-/* ── what is wrong with it ─────────────────────────────────────────────────────────────────── */
+/* ── What is wrong with it ──────────────────────────────────────────────────────────────────── */
 
 #define REFUSED(status, index, code, message)                                                      \
     status " {\"accepted\":0,\"duplicates\":0,\"rejected\":[{\"index\":" #index                    \
@@ -462,7 +462,7 @@ static void test_many_rejects(void **state)
     buf_fini(&body);
 }
 
-/* ── back-pressure ─────────────────────────────────────────────────────────────────────────── */
+/* ── Back-pressure ──────────────────────────────────────────────────────────────────────────── */
 
 static void test_no_room(void **state)
 {
@@ -545,7 +545,7 @@ static void test_rate(void **state)
     ingest.events_per_second = 0;
 }
 
-/* ── acknowledgements ──────────────────────────────────────────────────────────────────────── */
+/* ── Acknowledgements ───────────────────────────────────────────────────────────────────────── */
 
 static void expect_level(const char *target, enum ack_level level, bool held)
 {
@@ -602,7 +602,7 @@ static void test_duplicates(void **state)
     free(text);
 }
 
-/* ── cart events and messages ──────────────────────────────────────────────────────────────── */
+/* ── Cart events and messages ───────────────────────────────────────────────────────────────── */
 
 static void test_cart(void **state)
 {

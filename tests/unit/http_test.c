@@ -25,7 +25,7 @@ unsigned shard_index(const struct shard *shard)
     return 0;
 }
 
-/* ── routes ────────────────────────────────────────────────────────────────────────────────── */
+/* ── Routes ─────────────────────────────────────────────────────────────────────────────────── */
 
 static void say(struct http_request *request, const char *text)
 {
@@ -217,7 +217,7 @@ static struct http_house house = {
     .idle_ns = IDLE_NS,
 };
 
-/* ── dialogues ─────────────────────────────────────────────────────────────────────────────── */
+/* ── Dialogues ──────────────────────────────────────────────────────────────────────────────── */
 
 static void open_conn(void)
 {
@@ -795,7 +795,7 @@ static void test_cors(void **state)
     cors_close(cors);
 }
 
-/* ── time ──────────────────────────────────────────────────────────────────────────────────── */
+/* ── Time ───────────────────────────────────────────────────────────────────────────────────── */
 
 /* Lets the time pass as the shard would:
  * the deadline fires when it is due, and may be set again. */

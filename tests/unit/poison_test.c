@@ -58,7 +58,7 @@ static void lines(void **state)
             fail_msg("%s", cases[i].context);
 }
 
-/* ── The hunt, with a Postgres that is two comparisons ── */
+/* ── The hunt, with a Postgres that is two comparisons ──────────────────────────────────────── */
 
 enum { HUNT_ROWS = 1000 };
 
@@ -163,7 +163,7 @@ static void nobody_is_blamed_for_the_burial(void **state)
     assert_false(poison_suspect(&poison, &batch, -1, &error));
 }
 
-/* ── SQL text ── */
+/* ── SQL text ───────────────────────────────────────────────────────────────────────────────── */
 
 static void literals(void **state)
 {

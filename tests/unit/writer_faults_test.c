@@ -89,7 +89,7 @@ static void a_server_stops_and_starts(void **state)
     }
 }
 
-/* ── A server that hangs ── */
+/* ── A server that hangs ────────────────────────────────────────────────────────────────────── */
 
 static void signal_server(int signal_number)
 {
@@ -205,7 +205,7 @@ static void a_locked_table_is_waited_for(void **state)
     finish(rig);
 }
 
-/* ── Others at the same checkpoint ── */
+/* ── Others at the same checkpoint ──────────────────────────────────────────────────────────── */
 
 static void of_two_writers_one_wins_each_time(void **state)
 {
@@ -295,8 +295,8 @@ static void a_fail_over_too_far_back_holds(void **state)
             "commit");
     kill_backends();
     wait_held(rig, "event 430 is no longer in the spool");
-    rig_sql("update ringmain_checkpoint set next_seq = 500"); /* what the operator does who accepts
-                                                                 the loss */
+    /* What the operator does who accepts the loss. */
+    rig_sql("update ringmain_checkpoint set next_seq = 500");
     RIG_UNTIL(rig_state(rig) == POSTGRES_UP);
     assert_int_equal(rig_number("select count(*) from t"), 930);
     rig_stop(rig, 1000);

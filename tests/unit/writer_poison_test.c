@@ -162,7 +162,7 @@ static void a_deferred_constraint_refuses(void **state)
     finish(rig, 4);
 }
 
-/* ── Not the rows' fault ── */
+/* ── Not the rows' fault ────────────────────────────────────────────────────────────────────── */
 
 static void wait_held(struct rig *rig, const char *about)
 {

@@ -32,7 +32,7 @@
 
 enum { RIG_SHARDS = 3, RIG_BLOCKS = 8192, RIG_MAIL = 1024, RIG_SECOND = 1000 * 1000 * 1000 };
 
-/* ── The disk ── */
+/* ── The disk ───────────────────────────────────────────────────────────────────────────────── */
 
 struct disk_block {
     uint8_t *bytes;
@@ -100,7 +100,7 @@ int spool_reader_get(struct spool_reader *reader, uint64_t sequence, struct bloc
     return found;
 }
 
-/* ── Postgres ── */
+/* ── Postgres ───────────────────────────────────────────────────────────────────────────────── */
 
 struct postgres_rig {
     char directory[64];
@@ -186,7 +186,7 @@ RIG long rig_number(const char *sql)
     return strtol(rig_sql(sql), NULL, 10);
 }
 
-/* ── Shards ── */
+/* ── Shards ─────────────────────────────────────────────────────────────────────────────────── */
 
 struct shard_rig {
     struct mail *blocks, *returns;
@@ -339,7 +339,7 @@ RIG void rig_fini(struct rig *rig)
     free(rig->counters);
 }
 
-/* ── Events ── */
+/* ── Events ─────────────────────────────────────────────────────────────────────────────────── */
 
 RIG size_t rig_row(const struct rig *rig, uint8_t *at, uint64_t n)
 {
@@ -426,7 +426,7 @@ RIG void rig_feed(struct rig *rig, unsigned shard, unsigned rows)
     rig_feed_mixed(rig, shard, rows, 0, true);
 }
 
-/* ── Waiting and judging ── */
+/* ── Waiting and judging ────────────────────────────────────────────────────────────────────── */
 
 RIG bool rig_all_stored(struct rig *rig)
 {

@@ -13,7 +13,7 @@
 
 enum { OUR_SHARD = 1, TAKEN_MAX = 4096 };
 
-/* ── An intake ────────────────────────────────────────────────────────────────────────────── */
+/* ── An intake ──────────────────────────────────────────────────────────────────────────────── */
 
 static struct {
     struct intake intake;
@@ -66,7 +66,7 @@ static bool fake_is_open(const struct intake *intake)
     return fake.room > 0;
 }
 
-/* ── A connection ─────────────────────────────────────────────────────────────────────────── */
+/* ── A connection ───────────────────────────────────────────────────────────────────────────── */
 
 static struct conn conn;
 static struct counters counters;
@@ -158,7 +158,7 @@ static void release_all(void)
     "{\"type\":\"cart_event\",\"data\":{\"eventId\":\"" id                                         \
     "\",\"eventType\":\"item_added\",\"userId\":\"u\",\"metadata\":{}}}"
 
-/* ── The dialogue of the source document ──────────────────────────────────────────────────── */
+/* ── The dialogue of the source document ────────────────────────────────────────────────────── */
 
 static void connected(void **state)
 {
@@ -327,7 +327,7 @@ static void refused_by_the_intake(void **state)
     stop();
 }
 
-/* ── Groups, order, waits ─────────────────────────────────────────────────────────────────── */
+/* ── Groups, order, waits ───────────────────────────────────────────────────────────────────── */
 
 static void one_run_is_one_group(void **state)
 {
@@ -409,7 +409,7 @@ static void batch(void **state)
     stop();
 }
 
-/* ── No room ──────────────────────────────────────────────────────────────────────────────── */
+/* ── No room ────────────────────────────────────────────────────────────────────────────────── */
 
 /* A conversation with everything in it:
  * escapes (decoded in place), refusals in between, batches. */
@@ -535,7 +535,7 @@ static void cut_anywhere(void **state)
     buf_fini(&in);
 }
 
-/* ── Tokens, good-byes ────────────────────────────────────────────────────────────────────── */
+/* ── Tokens, good-byes ──────────────────────────────────────────────────────────────────────── */
 
 static void token_expires(void **state)
 {
