@@ -360,9 +360,10 @@ int64_t spool_tick(struct spool *spool, struct ring *ring, uint64_t now_ns, int6
                    uint64_t stored)
 {
     spool->wall_us = wall_us;
-    if (stored > spool->stored)
-        spool->stored = stored;
-    if (spool->looked_ns != 0 && now_ns - spool->looked_ns < SPOOL_LOOK_NS)
+    bool went_back = stored < spool->stored;
+    spool->stored = stored;
+    /* Nothing may be removed on the strength of what was true before. */
+    if (!went_back && spool->looked_ns != 0 && now_ns - spool->looked_ns < SPOOL_LOOK_NS)
         return (int64_t)(SPOOL_LOOK_NS - (now_ns - spool->looked_ns));
     spool->looked_ns = now_ns;
     spool_disk_look(spool, now_ns);

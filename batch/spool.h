@@ -130,7 +130,8 @@ NODISCARD bool spool_mark(struct spool *spool, struct span name, uint64_t count)
 void spool_commit(struct spool *spool, struct ring *ring, uint64_t now_ns, int64_t wall_us);
 void spool_complete(struct spool *spool, struct ring *ring, const struct completion *completion,
                     uint64_t now_ns);
-/* Returns ns until it wants another tick, -1: none. stored: what progress says. */
+/* Returns ns until it wants another tick, -1: none. stored: what progress says; it may go back, and
+ * then nothing from there on is removed until it has been stored again. */
 int64_t spool_tick(struct spool *spool, struct ring *ring, uint64_t now_ns, int64_t wall_us,
                    uint64_t stored);
 

@@ -38,7 +38,16 @@ uint64_t spool_disk_bytes(const struct spool *spool)
     return bytes;
 }
 
-/* Notes which segments have been stored, and since when, and what the others amount to. */
+/* A fail-over of Postgres takes transactions back: what was stored may have to be stored again, and
+ * its time on the disk begins anew when it has been. */
+static void note_stored(struct segment *segment, bool stored, uint64_t now_ns)
+{
+    if (stored && !segment->stored)
+        segment->stored_ns = now_ns;
+    segment->stored = stored;
+}
+
+/* Notes which segments are stored, and since when, and what the others amount to. */
 void spool_disk_look(struct spool *spool, uint64_t now_ns)
 {
     uint64_t unstored = 0;
@@ -47,12 +56,11 @@ void spool_disk_look(struct spool *spool, uint64_t now_ns)
         if (segment == spool->current) {
             if (spool->next > spool->stored)
                 unstored += segment->offset;
-        } else if (segment->end > spool->stored) {
-            unstored += segment->bytes;
-        } else if (!segment->stored) {
-            segment->stored = true;
-            segment->stored_ns = now_ns;
+            continue;
         }
+        note_stored(segment, segment->end <= spool->stored, now_ns);
+        if (!segment->stored)
+            unstored += segment->bytes;
     }
     spool->unstored_bytes = unstored;
 }
