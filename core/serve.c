@@ -222,16 +222,14 @@ static int open_spool(struct server *server, unsigned index)
         .counters = &server->counters[seat->orphan ? 0 : index],
         .ring_owner = RING_OWNER_HOUSE,
     };
-    int result = spool_open(&seat->spool, &options, &seat->recovery, server->why);
+    /* Nothing more is written to an orphan's; the writer reads what is left there. */
+    int result = seat->orphan ? spool_recover(&options, &seat->recovery, server->why)
+                              : spool_open(&seat->spool, &options, &seat->recovery, server->why);
     if (result != 0)
         return result;
     say_recovery(seat);
     server->progress[index].durable = seat->recovery.next;
     server->progress[index].stored = seat->recovery.oldest;
-    if (!seat->orphan)
-        return 0;
-    spool_close(seat->spool); /* nothing more is written there; the writer reads what is left */
-    seat->spool = NULL;
     return 0;
 }
 
