@@ -11,7 +11,7 @@ settings="max_prepared_transactions=2 max_wal_size=2GB"
 # shellcheck disable=SC2086
 start_postgres $settings
 start_ringmain -o node.shards=2 -o spool.segment_bytes=1m -o "spool.retain_stored_s=$RETAIN_S" \
-    -o postgres.retry_min_ms=20 -o postgres.retry_max_ms=100
+    -o postgres.retry_min_ms=20 -o postgres.retry_max_ms=100 -o batch.max_rows=1000 # more would be in memory already
 "$PYTHON" "$BLACKBOX/make_events.py" 10000 >"$TMP/ten_thousand.ndjson"
 
 field() { "$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$1" "$2"; }
