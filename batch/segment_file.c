@@ -14,7 +14,7 @@ _Static_assert(WINDOW_BYTES >= (int)SEGMENT_HEADER_BYTES_MAX, "a header is found
 int segment_file_init(struct segment_file *segment)
 {
     *segment = (struct segment_file){.file = -1};
-    segment->window = malloc(WINDOW_BYTES);
+    segment->window = aligned_alloc(BLOCK_ALIGN, WINDOW_BYTES);
     segment->image = malloc(SEGMENT_HEADER_BYTES_MAX);
     if (segment->window != NULL && segment->image != NULL)
         return 0;
@@ -62,17 +62,44 @@ static ssize_t read_around(struct segment_file *segment, uint64_t offset, size_t
     return (ssize_t)done;
 }
 
-/* Makes `length` bytes at `offset`, or what the file still has of them, stand
- * in the window; if it has to read, then `ahead` bytes, a multiple of BLOCK_ALIGN. */
+static int open_file(struct segment_file *segment)
+{
+    char name[SEGMENT_NAME_BYTES];
+    segment_name(name, segment->number);
+    int flags = O_RDONLY | (segment->direct ? O_DIRECT : 0);
+    int file = file_open(segment->directory, name, flags, 0);
+    if (file == -EINVAL && segment->direct) {
+        segment->direct = false;
+        return open_file(segment);
+    }
+    return file;
+}
+
+/* Fills the window. A file system that does not do O_DIRECT, and a file of an odd length, are read
+ * through the page cache. */
+static ssize_t read_window(struct segment_file *segment, uint64_t offset, size_t length)
+{
+    ssize_t got = file_read(segment->file, segment->window, length, offset);
+    if (got == -EINVAL && segment->direct) {
+        segment->direct = false;
+        file_close(segment->file);
+        segment->file = open_file(segment);
+        if (segment->file < 0)
+            return segment->file;
+        got = file_read(segment->file, segment->window, length, offset);
+    }
+    return got == -EIO ? read_around(segment, offset, length) : got;
+}
+
+/* Makes `length` bytes at `offset`, or what the file still has of them, stand in the window; if it
+ * has to read, then `ahead` bytes, a multiple of BLOCK_ALIGN. */
 static int look(struct segment_file *segment, uint64_t offset, size_t length, size_t ahead,
                 struct span *out)
 {
     uint64_t end = segment->window_at + segment->window_bytes;
     if (offset < segment->window_at || offset + length > end) {
         segment->window_bytes = 0;
-        ssize_t got = file_read(segment->file, segment->window, ahead, offset);
-        if (got == -EIO)
-            got = read_around(segment, offset, ahead);
+        ssize_t got = read_window(segment, offset, ahead);
         if (got < 0)
             return (int)got;
         segment->window_at = offset;
@@ -143,14 +170,13 @@ static int judge_header(struct segment_file *segment)
 int segment_file_open(struct segment_file *segment, int directory, uint64_t number)
 {
     must(segment->file < 0);
-    char name[SEGMENT_NAME_BYTES];
-    segment_name(name, number);
-    int file = file_open(directory, name, O_RDONLY, 0);
+    segment->directory = directory;
+    segment->number = number;
+    int file = open_file(segment);
     if (file < 0)
         return file;
     int64_t length = file_length(file);
     segment->file = file;
-    segment->number = number;
     segment->length = length < 0 ? 0 : (uint64_t)length;
     segment_file_forget(segment);
     file_read_ahead(file);

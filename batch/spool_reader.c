@@ -331,6 +331,7 @@ int spool_reader_open(struct spool_reader **out, const char *directory, unsigned
     reader->directory = -1;
     reader->segment.file = reader->probe.file = -1;
     int result = segment_file_init(&reader->segment);
+    reader->segment.direct = true; /* the page cache is Postgres's */
     if (result == 0)
         result = segment_file_init(&reader->probe);
     if (result < 0)
