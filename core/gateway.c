@@ -304,6 +304,12 @@ static uint64_t ns_of(int64_t ms)
     return (uint64_t)ms * 1000000;
 }
 
+/* Of one connection; a second's worth may come at once. */
+static struct bucket_rate events_rate(const struct config *config)
+{
+    return bucket_rate((uint64_t)config->limits_events_per_second, 1000, 1000);
+}
+
 static void fill_doors(struct gateway *gateway)
 {
     const struct config *config = gateway->node->config;
@@ -315,7 +321,7 @@ static void fill_doors(struct gateway *gateway)
     gateway->tcp.ack_interval_ns = ns_of(config->tcp_ack_interval_ms);
     gateway->tcp.hello_ns = ns_of(config->limits_header_ms);
     gateway->tcp.idle_ns = ns_of(config->limits_idle_ms);
-    gateway->tcp.rate = bucket_rate((uint64_t)config->limits_events_per_second, 1000, 1000);
+    gateway->tcp.rate = events_rate(config);
     gateway->http_ingest.intake = gateway->intake;
     gateway->http_ingest.events_per_second = (uint64_t)config->limits_events_per_second;
     gateway->http = (struct http_house){
@@ -367,6 +373,7 @@ static bool make_parts(struct gateway *gateway)
     struct ingest_options door = {.intake = gateway->intake,
                                   .shard = gateway->shard,
                                   .leeway_ns = ns_of(node->config->auth_leeway_s * 1000),
+                                  .rate = events_rate(node->config),
                                   .websocket = gateway->websocket};
     if (gateway->intake == NULL)
         return false;

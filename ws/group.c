@@ -86,6 +86,21 @@ void group_refuse(struct group *group, struct span whole, struct span id,
     entry->own.refusal = *refusal;
 }
 
+void group_limit(struct group *group, uint64_t most, const struct refusal *refusal)
+{
+    if (LIKELY(group->events <= most))
+        return;
+    for (unsigned i = 0; i < group->entries; i++) {
+        struct group_entry *entry = &group->entry[i];
+        if (!entry->offered || entry->event < most)
+            continue;
+        entry->offered = false;
+        entry->own.code = refusal->code;
+        entry->own.refusal = *refusal;
+    }
+    group->events = (unsigned)most;
+}
+
 /* The first entry that is not judged when the intake took only `taken` events. */
 static unsigned first_unjudged(const struct group *group, unsigned taken)
 {
@@ -103,6 +118,7 @@ bool group_judge(struct group *group, struct intake *intake, struct turn *turn,
         taken = intake->accept(intake, turn, source, group->event, group->stream, group->events,
                                group->verdict);
     must(taken <= group->events);
+    group->taken = taken;
     group->judged = taken == group->events ? group->entries : first_unjudged(group, taken);
     for (unsigned i = 0; i < group->judged; i++)
         if (UNLIKELY(!group->entry[i].offered))
@@ -119,5 +135,5 @@ const struct verdict *group_verdict(const struct group *group, unsigned index)
 
 void group_clear(struct group *group)
 {
-    group->entries = group->events = group->judged = 0;
+    group->entries = group->events = group->judged = group->taken = 0;
 }

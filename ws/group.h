@@ -29,6 +29,7 @@ struct group_entry {
 struct group {
     unsigned entries, events;
     unsigned judged; /* after group_judge(): so many entries from the first have their verdict */
+    unsigned taken;  /* … and so many events */
     struct event_rules cart_rules;
     struct group_entry entry[INTAKE_MAX];
     struct event event[INTAKE_MAX];
@@ -51,6 +52,9 @@ void group_add(struct group *group, const struct intake *intake, enum group_kind
                struct span whole, struct span text);
 void group_refuse(struct group *group, struct span whole, struct span id,
                   const struct refusal *refusal);
+
+/* Of the events only the first `most` may go to the intake; the others are refused with this. */
+void group_limit(struct group *group, uint64_t most, const struct refusal *refusal);
 
 /* To the intake. True: all have been judged; false:
  * those from `judged` on have not, for there is no room. */

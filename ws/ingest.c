@@ -38,8 +38,9 @@ struct ingest {
     struct source source;
     struct principal *principal;
     enum ack_level level;
-    struct batch *batch; /* NULL: none */
-    struct buf hand;     /* messages for which there was no room: u32 length, text … */
+    struct bucket allowance; /* events a second */
+    struct batch *batch;     /* NULL: none */
+    struct buf hand;         /* messages for which there was no room: u32 length, text … */
 };
 
 struct ingest_door {
@@ -80,6 +81,21 @@ static void keep(struct ingest *ingest, struct turn *turn, struct span text)
     if (!buf_put(&ingest->hand, &length, sizeof length) ||
         !buf_put(&ingest->hand, text.at, text.length))
         give_up(ingest, turn);
+}
+
+/* ── To the intake ──────────────────────────────────────────────────────────────────────────── */
+
+/* The group, as far as this connection may send so much at the time. False: no room for all. */
+static bool judge(struct ingest *ingest, struct turn *turn)
+{
+    struct ingest_door *door = ingest->door;
+    const struct bucket_rate *rate = &door->options.rate;
+    static const struct refusal too_many = {
+        EVENT_RATE_LIMITED, "event: this connection sends more than limits.events_per_second"};
+    group_limit(&door->group, bucket_left(&ingest->allowance, rate, turn->now_ns), &too_many);
+    bool all = group_judge(&door->group, door->options.intake, turn, &ingest->source);
+    must(bucket_take(&ingest->allowance, rate, door->group.taken, turn->now_ns));
+    return all;
 }
 
 /* ── Answers ────────────────────────────────────────────────────────────────────────────────── */
@@ -145,7 +161,7 @@ static bool settle_singles(struct ingest *ingest, struct turn *turn)
     if (group->entries == 0)
         return true;
     (void)claim(ingest);
-    bool all = group_judge(group, ingest->door->options.intake, turn, &ingest->source);
+    bool all = judge(ingest, turn);
     answer_singles(ingest, turn);
     for (unsigned i = group->judged; i < group->entries; i++)
         keep(ingest, turn, group->entry[i].whole);
@@ -203,7 +219,7 @@ static const uint8_t *judge_items(struct ingest *ingest, struct turn *turn)
 {
     struct batch *batch = ingest->batch;
     struct group *group = &ingest->door->group;
-    bool all = group_judge(group, ingest->door->options.intake, turn, &ingest->source);
+    bool all = judge(ingest, turn);
     for (unsigned i = 0; i < group->judged; i++)
         receipt_add(&batch->receipt, batch->index++, group->entry[i].id, group_verdict(group, i));
     const uint8_t *next = all ? NULL : group->entry[group->judged].whole.at;

@@ -21,14 +21,16 @@
 #define WS_INGEST_H
 
 #include "proto/intake.h"
+#include "proto/quota.h"
 #include "ws/websocket.h"
 
 struct ingest_door;
 
 struct ingest_options {
     struct intake *intake;
-    unsigned shard;     /* ours: tickets of this shard are waited for here */
-    uint64_t leeway_ns; /* auth.leeway_s: how long a token is still good after its `exp` */
+    unsigned shard;          /* ours: tickets of this shard are waited for here */
+    uint64_t leeway_ns;      /* auth.leeway_s: how long a token is still good after its `exp` */
+    struct bucket_rate rate; /* limits.events_per_second, of one connection */
     struct websocket_options websocket;
 };
 

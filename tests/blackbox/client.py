@@ -34,16 +34,18 @@ def case(phase):
 
 
 def run():
-    """`program.py PHASE [NAME…]`: runs the phase's cases (or those named) and ends the process."""
+    """`program.py PHASE [-t] [NAME…]`: runs the phase's cases (or those named) and ends the process; -t: says how long."""
     failed = 0
-    phase, *names = sys.argv[1:]
+    phase, *names = [word for word in sys.argv[1:] if word != "-t"]
     for function in [function for belongs, function in _cases if belongs == phase]:
         name = function.__name__
         if names and name not in names:
             continue
         try:
+            began = time.monotonic()
             function()
-            print("ok", name.replace("_", " "), flush=True)
+            spent = f" # {time.monotonic() - began:.2f} s" if "-t" in sys.argv else ""
+            print("ok", name.replace("_", " ") + spent, flush=True)
         except Exception:  # any reason at all fails the case, and only the case
             failed += 1
             traceback.print_exc(file=sys.stdout)
