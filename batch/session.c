@@ -309,7 +309,7 @@ static void tell_shards(struct writer *writer, unsigned checkpoints)
     for (unsigned i = 0; i < checkpoints; i++) {
         struct source *source = &writer->source[writer->checkpoint[i].source];
         source_stored(source, writer->checkpoint[i].to);
-        if (source->progress == NULL && source->stored == source_durable(source))
+        if (source->orphan && source->stored == source_durable(source))
             log_info("writer", "what shard %u had left behind is stored", source->feed.shard);
     }
 }

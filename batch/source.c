@@ -33,7 +33,8 @@ void source_init(struct source *source, const struct writer_options *options, un
     const struct writer_source *feed = &options->source[index];
     *source = (struct source){
         .feed = *feed,
-        .progress = feed->blocks != NULL ? &options->progress[feed->shard] : NULL,
+        .progress = &options->progress[feed->shard],
+        .orphan = feed->blocks == NULL,
         .directory = options->directory,
         .counters = options->counters,
         .lives = streams_count(options->streams),
@@ -60,11 +61,8 @@ void source_fini(struct source *source)
 uint64_t source_durable(const struct source *source)
 {
     uint64_t durable = source->feed.durable_at_start;
-    if (source->progress != NULL) {
-        uint64_t now = atomic_load_explicit(&source->progress->durable, memory_order_acquire);
-        durable = now > durable ? now : durable;
-    }
-    return durable;
+    uint64_t now = atomic_load_explicit(&source->progress->durable, memory_order_acquire);
+    return now > durable ? now : durable;
 }
 
 /* ── Blocks on their way back ───────────────────────────────────────────────────────────────── */
@@ -324,10 +322,9 @@ int64_t source_wait_ns(const struct source *source, uint64_t now_ns)
 void source_stored(struct source *source, uint64_t next)
 {
     source->stored = next;
-    if (source->progress == NULL)
-        return;
     atomic_store_explicit(&source->progress->stored, next, memory_order_release);
-    (void)sleeper_wake(source->feed.shard_sleeper);
+    if (!source->orphan)
+        (void)sleeper_wake(source->feed.shard_sleeper);
     source->returned = false;
 }
 

@@ -15,7 +15,8 @@
 
 struct source {
     struct writer_source feed;
-    struct progress *progress; /* NULL: an orphan, which does not grow */
+    struct progress *progress; /* an orphan's too: duplicates of what it has wait for it */
+    bool orphan;               /* does not grow */
     const char *directory;
     struct counters *counters;
     struct spool_reader *reader; /* opened when first needed */

@@ -70,7 +70,7 @@ struct shard_options {
     size_t input_max;  /* bytes kept for a wire that needs more: the largest message it accepts */
     size_t connection_memory;  /* bytes of all connections' buffers of this shard together */
     unsigned busy_poll_us;     /* spin before sleeping when busy; 0: never */
-    struct progress *progress; /* [shards], shared by all */
+    struct progress *progress; /* [SHARDS_MAX], shared by all */
     struct counters *counters;
     const struct house *house;
 };
