@@ -49,7 +49,8 @@ void segment_file_close(struct segment_file *segment)
 static ssize_t read_around(struct segment_file *segment, uint64_t offset, size_t length)
 {
     size_t done = 0;
-    while (done < length) {
+    /* Behind the end nothing can be damaged: a disk that answers nothing but errors must not seem endless. */
+    while (done < length && offset + done < segment->length) {
         ssize_t got = file_read(segment->file, segment->window + done, BLOCK_ALIGN, offset + done);
         if (got < 0 && got != -EIO)
             return got;
