@@ -17,10 +17,12 @@
  *
  * A failed write or fdatasync. The kernel may have thrown the dirty pages away and call the next
  * fdatasync a success (seen on the kernel that this was written on), so nothing is tried again
- * where it failed. When all that is in flight has come back, what was durable before the failed one
- * is retired; the failed one and everything behind it, written or not, goes back to the front of
- * the sealed ones and out again in a new segment, whose first_sequence tells recovery that the end
- * of the old one does not count. If that fails as well the spool is closed for good.
+ * where it failed. The pages that went may be those of another write in flight on the same file,
+ * whose own fdatasync is then that next one: once one has failed, no success of its segment is
+ * believed any more. When all that is in flight has come back, what was durable before is retired;
+ * the first that failed and everything behind it, written or not, goes back to the front of the
+ * sealed ones and out again in a new segment, whose first_sequence tells recovery that the end of
+ * the old one does not count. If that fails as well the spool is closed for good.
  */
 #include "batch/spool_internal.h"
 #include "core/log.h"
@@ -260,6 +262,7 @@ static void settle(struct spool *spool, struct ring *ring, uint64_t now_ns)
 static void note_failure(struct spool *spool, const struct commit *commit, int result)
 {
     spool->flight.settling = true;
+    commit->segment->failed = true;
     count(spool->options.counters, COUNT_COMMIT_FAILURES, 1);
     log_error("spool",
               "shard %u: a group commit to segment %016" PRIx64
@@ -277,10 +280,11 @@ static void commit_complete(struct spool *spool, struct ring *ring,
         return;
     }
     struct segment *segment = commit->segment;
-    commit->state = completion->result == 0 ? COMMIT_DONE : COMMIT_FAILED;
+    bool good = completion->result == 0;
+    commit->state = good && !segment->failed ? COMMIT_DONE : COMMIT_FAILED;
     flight->outstanding--;
     segment->flying--;
-    if (commit->state == COMMIT_FAILED)
+    if (!good)
         note_failure(spool, commit, completion->result > 0 ? -EIO : completion->result);
     spool_segment_retire(spool, ring, segment);
     if (!flight->settling) {

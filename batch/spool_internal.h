@@ -58,6 +58,7 @@ struct segment {
     uint64_t durable_bytes;
     int file;        /* -1: closed */
     unsigned flying; /* writes on their way */
+    bool failed;     /* one of them did: no other is believed */
     bool stored;     /* all of it was in Postgres at stored_ns */
     uint64_t stored_ns;
 };
