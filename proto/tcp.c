@@ -578,17 +578,22 @@ static ptrdiff_t input(struct wire *wire, struct turn *turn, uint8_t *at, size_t
     return (ptrdiff_t)used;
 }
 
-/* A last line without its newline is a value too: `printf '…' | nc` sends one. */
+/*
+ * A last line without its newline is a value too: `printf '…' | nc` sends one. But of a named producer that died
+ * while it wrote, the kernel sends the beginning of a line: to count that as a value would make the producer,
+ * when it resumes, go on behind an event that nobody has. It counts only if it is taken.
+ */
 static void last_line(struct tcp *tcp, struct turn *turn, struct span rest)
 {
     struct refusal refusal = {.code = EVENT_OVERLOADED, .message = "event: no room at the moment"};
     unsigned taken;
-    if (parse(tcp, turn, rest, &tcp->house->events[0], &refusal) != EVENT_ACCEPTED) {
-        refuse(tcp, turn, &refusal);
-    } else if (!flush(tcp, turn, 1, &taken)) {
+    bool good = parse(tcp, turn, rest, &tcp->house->events[0], &refusal) == EVENT_ACCEPTED;
+    if (good && !flush(tcp, turn, 1, &taken)) {
         refusal = (struct refusal){EVENT_OVERLOADED, "event: no room at the moment"};
-        refuse(tcp, turn, &refusal);
+        good = false;
     }
+    if (!good && tcp->producer == NULL)
+        refuse(tcp, turn, &refusal);
     put_hold(tcp, turn);
 }
 
