@@ -174,18 +174,36 @@ static bool judge(struct batch_intake *intake, struct turn *turn, const struct p
     return true;
 }
 
-/* The producer's count goes on with every value; a mark is written with every row. */
-static void advance(struct batch_intake *intake, struct producer *producer,
-                    const struct verdict *verdict)
+/*
+ * The producer's count goes on with every value, and every value writes it down: the next start must not know of
+ * fewer than the producer was told. False: no room.
+ */
+static bool advance(struct batch_intake *intake, struct producer *producer, uint64_t values)
 {
-    producer->count++;
+    struct spool *spool = intake->options.spool;
+    struct span name = span_of(producer->name, producer->name_length);
+    if (spool_room(spool, 0) == NULL || !spool_mark(spool, name, producer->count + values))
+        return false;
+    producer->count += values;
+    producer->block = spool_block(spool);
+    return true;
+}
+
+/* The row and its mark stand in one block: spool_room() has left enough for both. */
+static bool advance_by(struct batch_intake *intake, struct producer *producer,
+                       const struct verdict *verdict)
+{
+    struct spool *spool = intake->options.spool;
     if (verdict->code != EVENT_ACCEPTED)
-        return;
+        return advance(intake, producer, 1);
+    producer->count++;
     producer->last = verdict->ticket;
     producer->has_last = true;
-    bool marked = spool_mark(intake->options.spool, span_of(producer->name, producer->name_length),
-                             producer->count);
-    must(marked); /* spool_room() left enough for one */
+    bool marked =
+        spool_mark(spool, span_of(producer->name, producer->name_length), producer->count);
+    must(marked);
+    producer->block = spool_block(spool);
+    return true;
 }
 
 static void tally(struct turn *turn, const struct source *source, const struct verdict *verdicts,
@@ -226,8 +244,8 @@ static unsigned accept_events(struct intake *intake, struct turn *turn, const st
         if (verdict->code == EVENT_ACCEPTED &&
             !judge(self, turn, &plans[judged], &events[judged], verdict))
             break;
-        if (source->producer != NULL)
-            advance(self, source->producer, verdict);
+        if (source->producer != NULL && !advance_by(self, source->producer, verdict))
+            break;
     }
     tally(turn, source, verdicts, judged);
     return judged;
@@ -276,10 +294,14 @@ static void producer_close(struct intake *intake, struct producer *producer, str
         producer->conn = NULL;
 }
 
-static void producer_skip(struct intake *intake, struct producer *producer, uint64_t values)
+static bool producer_skip(struct intake *intake, struct producer *producer, uint64_t values)
 {
-    (void)intake;
-    producer->count += values;
+    return advance(mine(intake), producer, values);
+}
+
+static uint64_t producer_block(const struct producer *producer)
+{
+    return producer->block;
 }
 
 struct intake *intake_open(const struct intake_options *options)
@@ -296,6 +318,7 @@ struct intake *intake_open(const struct intake_options *options)
         .producer_open = producer_open,
         .producer_close = producer_close,
         .producer_skip = producer_skip,
+        .producer_block = producer_block,
         .streams = options->streams,
         .rules = options->rules,
         .stores = options->stores,

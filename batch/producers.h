@@ -27,6 +27,7 @@ struct producer {
     uint64_t used_ns;
     struct ticket last; /* its newest row */
     bool has_last;
+    uint64_t block; /* of this boot, in which its count stands; 0: none */
     uint8_t name_length;
     char name[PRODUCER_NAME_MAX];
 };

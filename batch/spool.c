@@ -185,6 +185,8 @@ static void retire_block(struct spool *spool, struct buffer *buffer, uint64_t no
 {
     struct counters *counters = spool->options.counters;
     must(buffer->first_sequence == spool->durable);
+    must(buffer->ordinal == spool->blocks_durable + 1);
+    spool->blocks_durable = buffer->ordinal;
     spool->durable += buffer->rows;
     spool->witnessed = buffer->witness;
     spool->retired += buffer->length > BLOCK_HEADER_BYTES;
@@ -385,6 +387,16 @@ uint64_t spool_next(const struct spool *spool)
 uint64_t spool_durable(const struct spool *spool)
 {
     return spool->durable;
+}
+
+uint64_t spool_block(const struct spool *spool)
+{
+    return spool->blocks_sealed + (spool_draft_empty(&spool->draft) ? 0 : 1);
+}
+
+uint64_t spool_blocks_durable(const struct spool *spool)
+{
+    return spool->blocks_durable;
 }
 
 bool spool_idle(const struct spool *spool)

@@ -137,7 +137,11 @@ int64_t spool_tick(struct spool *spool, struct ring *ring, uint64_t now_ns, int6
 
 uint64_t spool_next(const struct spool *spool);    /* the sequence that the next row will get */
 uint64_t spool_durable(const struct spool *spool); /* all below are durable */
-bool spool_idle(const struct spool *spool);        /* nothing open, nothing in flight */
+/* Blocks of this boot count from 1: the one with the row or mark that came last, and how many are durable. For
+ * marks, which have no sequence. */
+uint64_t spool_block(const struct spool *spool);
+uint64_t spool_blocks_durable(const struct spool *spool);
+bool spool_idle(const struct spool *spool);   /* nothing open, nothing in flight */
 bool spool_failed(const struct spool *spool); /* two failures in a row: accepts nothing any more */
 /* 0: room; 1: 80 % of disk or memory; 2: 95 %. */
 unsigned spool_pressure(const struct spool *spool);

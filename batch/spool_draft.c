@@ -99,6 +99,7 @@ void spool_draft_seal(struct spool *spool)
     buffer->snapshot = draft->snapshot;
     draft->buffer = NULL;
     draft->rows = draft->marks_bytes = 0;
+    buffer->ordinal = ++spool->blocks_sealed;
     list_append(&spool->sealed, &buffer->link);
     spool->sealed_count++;
 }

@@ -45,6 +45,7 @@ struct buffer {
     uint64_t first_sequence;
     uint64_t witness;  /* how many blocks its header says are durable: spool->retired */
     uint64_t snapshot; /* not 0: with it all marks stand in segments from this number on */
+    uint64_t ordinal;  /* among the blocks of this boot, from 1 */
     uint64_t sent_ns;
     struct block block; /* while with the writer */
 };
@@ -172,6 +173,7 @@ struct spool {
     struct draft draft;
     struct list sealed;
     unsigned sealed_count;
+    uint64_t blocks_sealed, blocks_durable; /* of this boot */
     struct flight flight;
     struct snapshot snapshot;
     struct nursery nursery;

@@ -46,8 +46,9 @@ struct hold {
     bool has_other;
     struct ticket through; /* the last event of ours that it speaks of, on this shard */
     struct ticket other;   /* a duplicate's original on another shard */
-    uint64_t tag;          /* the wire's own */
-    struct span reply;     /* bytes the wire wants back; copied by conn_hold(); may be empty */
+    uint64_t block;    /* so many of this shard's blocks must be durable; 0: it waits for none */
+    uint64_t tag;      /* the wire's own */
+    struct span reply; /* bytes the wire wants back; copied by conn_hold(); may be empty */
 };
 
 /* Non-positive answers of `input`. */

@@ -25,16 +25,25 @@ static bool reached(const struct shard *shard, enum ack_level level, struct tick
     return true;
 }
 
+/* What a count says that no event carries: it stands in a block, at any level. */
+static bool block_reached(const struct shard *shard, const struct hold *hold)
+{
+    struct progress *own = &shard->options.progress[shard->options.index];
+    return hold->level < ACK_SPOOLED ||
+           hold->block <= atomic_load_explicit(&own->blocks, memory_order_acquire);
+}
+
 static enum hold_queue waits_for(const struct shard *shard, const struct hold *hold)
 {
     unsigned own = shard->options.index;
     bool through = !hold->has_through || reached(shard, hold->level, hold->through);
     bool other = !hold->has_other || reached(shard, hold->level, hold->other);
-    if (through && other)
+    bool block = block_reached(shard, hold);
+    if (through && other && block)
         return HOLD_DUE;
     if ((!other && hold->other.shard != own) || (!through && hold->through.shard != own))
         return HOLD_ELSEWHERE;
-    return hold->level == ACK_STORED ? HOLD_STORED : HOLD_DURABLE;
+    return hold->level == ACK_STORED && block ? HOLD_STORED : HOLD_DURABLE;
 }
 
 static void enqueue(struct conn *conn)
@@ -127,12 +136,14 @@ void holds_release(struct shard *shard, struct turn *turn)
 {
     struct progress *own = &shard->options.progress[shard->options.index];
     uint64_t durable = atomic_load_explicit(&own->durable, memory_order_acquire);
+    uint64_t blocks = atomic_load_explicit(&own->blocks, memory_order_acquire);
     uint64_t stored = atomic_load_explicit(&own->stored, memory_order_acquire);
-    if (durable != shard->durable_seen)
+    if (durable != shard->durable_seen || blocks != shard->blocks_seen)
         release_queue(shard, turn, HOLD_DURABLE);
     if (stored != shard->stored_seen)
         release_queue(shard, turn, HOLD_STORED);
     shard->durable_seen = durable;
+    shard->blocks_seen = blocks;
     shard->stored_seen = stored;
     release_queue(shard, turn, HOLD_ELSEWHERE);
     release_queue(shard, turn, HOLD_DUE);

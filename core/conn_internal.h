@@ -135,7 +135,7 @@ struct shard {
     struct list dirty;   /* with output to be sent */
     struct list leaving; /* to be buried or moved */
     struct list waiting[HOLD_QUEUES];
-    uint64_t durable_seen, stored_seen;
+    uint64_t durable_seen, blocks_seen, stored_seen;
     unsigned throttled_count;
     struct listener listener[LISTENERS_MAX];
     unsigned listeners;

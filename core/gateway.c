@@ -236,6 +236,8 @@ static void release(void *self, struct turn *turn)
     uint64_t durable = spool_durable(gateway->spool);
     uint64_t before = atomic_load_explicit(&progress->durable, memory_order_relaxed);
     bool posted = post_blocks(gateway);
+    atomic_store_explicit(&progress->blocks, spool_blocks_durable(gateway->spool),
+                          memory_order_release);
     if (durable != before)
         atomic_store_explicit(&progress->durable, durable, memory_order_release);
     if (gateway->writer_sleeper != NULL && (posted || durable != before))

@@ -150,6 +150,8 @@ static void put_hold(struct tcp *tcp, struct turn *turn)
     if (!tcp->has_due)
         return;
     tcp->due.level = tcp->ack;
+    if (tcp->producer != NULL)
+        tcp->due.block = tcp->house->intake->producer_block(tcp->producer);
     tcp->due.tag = tcp->values;
     if (tcp->duplicates > 0) /* told with the acknowledgement that covers them */
         tcp->due.reply = span_of(&tcp->duplicates, sizeof tcp->duplicates);
@@ -228,14 +230,19 @@ static bool flush(struct tcp *tcp, struct turn *turn, unsigned events, unsigned 
     return false;
 }
 
-static void refuse(struct tcp *tcp, struct turn *turn, const struct refusal *refusal)
+/* False: there is no room to write down that it counts; the value is to come again. */
+static bool refuse(struct tcp *tcp, struct turn *turn, const struct refusal *refusal)
 {
+    struct intake *intake = tcp->house->intake;
+    if (tcp->producer != NULL && !intake->producer_skip(intake, tcp->producer, 1)) {
+        conn_throttle(tcp->wire.conn, turn);
+        return false;
+    }
     tcp->values++;
     tcp->has_due = tcp->ack != ACK_NONE;
-    if (tcp->producer != NULL)
-        tcp->house->intake->producer_skip(tcp->house->intake, tcp->producer, 1);
     intake_count_refused(turn, COUNT_EVENTS_RECEIVED_TCP, refusal->code);
     say_reject(tcp, turn, refusal);
+    return true;
 }
 
 static bool within_rate(struct tcp *tcp, struct turn *turn, struct refusal *refusal)
@@ -378,8 +385,11 @@ static size_t take_values(struct tcp *tcp, struct turn *turn, struct span run)
             return taken > 0 ? house->ends[taken - 1] : settled;
         }
         events = 0;
-        if (!good)
-            refuse(tcp, turn, &refusal);
+        if (!good && !refuse(tcp, turn, &refusal)) {
+            if (cut == CUT_TOO_LARGE)
+                tcp->state = STATE_VALUES;
+            return used - bytes;
+        }
         settled = used;
     }
     if (!flush(tcp, turn, events, &taken))
@@ -505,7 +515,10 @@ static ptrdiff_t open_producer(struct tcp *tcp, struct turn *turn, struct span n
         return say_error(tcp, turn, EVENT_OVERLOADED,
                          "hello.producer: too many named producers (limits.producers)");
     tcp->released = tcp->acked = tcp->values;
-    *after = (struct hold){.level = ACK_SPOOLED, .has_through = wait, .through = last};
+    *after = (struct hold){.level = ACK_SPOOLED,
+                           .has_through = wait,
+                           .through = last,
+                           .block = intake->producer_block(tcp->producer)};
     return 0;
 }
 
@@ -557,6 +570,13 @@ static ptrdiff_t first_line(struct tcp *tcp, struct turn *turn, struct span run)
     return admit(tcp, turn, (struct span){0});
 }
 
+static bool is_hello(struct span line)
+{
+    struct hello hello;
+    const char *wrong = NULL;
+    return read_hello(line, &hello, &wrong);
+}
+
 static ptrdiff_t input(struct wire *wire, struct turn *turn, uint8_t *at, size_t length)
 {
     struct tcp *tcp = mine(wire);
@@ -593,7 +613,7 @@ static void last_line(struct tcp *tcp, struct turn *turn, struct span rest)
         good = false;
     }
     if (!good && tcp->producer == NULL)
-        refuse(tcp, turn, &refusal);
+        (void)refuse(tcp, turn, &refusal); /* without a name it needs no room */
     put_hold(tcp, turn);
 }
 
@@ -603,7 +623,7 @@ static void ended(struct wire *wire, struct turn *turn)
     struct span rest = conn_rest(wire->conn);
     tcp->finishing = true;
     bool first = tcp->state == STATE_FIRST;
-    bool may = !first || !tcp->house->admission->required;
+    bool may = !first || (!tcp->house->admission->required && !is_hello(rest));
     if (tcp->format == FORMAT_NDJSON && tcp->state != STATE_SKIPPING && may && !blank(rest))
         last_line(tcp, turn, rest);
     ack_when_due(tcp, turn);

@@ -98,10 +98,17 @@ static void fake_producer_close(struct intake *intake, struct producer *producer
         producer->conn = NULL;
 }
 
-static void fake_producer_skip(struct intake *intake, struct producer *producer, uint64_t values)
+static bool fake_producer_skip(struct intake *intake, struct producer *producer, uint64_t values)
 {
     ((struct fake_intake *)(void *)intake)->skipped += values;
     producer->count += values;
+    return true;
+}
+
+static uint64_t fake_producer_block(const struct producer *producer)
+{
+    (void)producer;
+    return 0;
 }
 
 static void fake_intake_init(struct fake_intake *fake, const struct streams *streams)
@@ -117,6 +124,7 @@ static void fake_intake_init(struct fake_intake *fake, const struct streams *str
         .producer_open = fake_producer_open,
         .producer_close = fake_producer_close,
         .producer_skip = fake_producer_skip,
+        .producer_block = fake_producer_block,
         .streams = streams,
         .stores = true,
         .rules = {.bytes_max = 1000, .bare_type = SPAN("event")},

@@ -191,7 +191,8 @@ static void producers_count(void **state)
     add(f, "{\"type\":\"a\",\"id\":\"1\"}");
     add(f, "{\"type\":\"message\"}");
     assert_int_equal(give(f, NULL, producer), 3);
-    f->intake->producer_skip(f->intake, producer, 2);
+    assert_true(f->intake->producer_skip(f->intake, producer, 2));
+    assert_int_equal(f->intake->producer_block(producer), 1); /* with the row */
     f->intake->producer_close(f->intake, producer, NULL);
     assert_ptr_equal(
         f->intake->producer_open(f->intake, &f->turn, SPAN("p"), NULL, &resume, &last, &wait),

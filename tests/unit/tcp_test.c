@@ -411,6 +411,28 @@ static void last_line_without_newline(void **state)
     end();
 }
 
+/* Whoever dies while writing leaves half a line: it is no value, or the producer would resume behind it. */
+static void half_a_line(void **state)
+{
+    (void)state;
+    begin();
+    say("{\"hello\":{\"producer\":\"p\"}}\n");
+    release_all();
+    say("{\"type\":\"a\"}\n{\"type\":");
+    fake_forget(&conn);
+    conn.wire->ops->ended(conn.wire, &turn);
+    expect_seen("a//\n");
+    assert_int_equal(fake.skipped, 0);
+    release_all();
+    expect_said("{\"ack\":1}\n");
+    end();
+    begin();
+    say("{\"hello\":{}}"); /* nor is a hello an event */
+    conn.wire->ops->ended(conn.wire, &turn);
+    expect_seen("");
+    end();
+}
+
 static void idle_and_slow(void **state)
 {
     (void)state;
@@ -447,6 +469,7 @@ int main(void)
         cmocka_unit_test(another_shards_producer),
         cmocka_unit_test(too_many_producers),
         cmocka_unit_test(last_line_without_newline),
+        cmocka_unit_test(half_a_line),
         cmocka_unit_test(idle_and_slow),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
