@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/box.h"
+
+#include "tests/sim/check.h"
+#include "tests/sim/database.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/net.h"
+#include "tests/sim/ring.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAIL_LETTERS = 1024, DEDUP_IDS = 8192, WRITER_BELL = 400 };
+
+/* ── Recovery ───────────────────────────────────────────────────────────────────────────────── */
+
+static void recovered_key(void *context, struct dedup_key key, uint64_t sequence, int64_t wall_us)
+{
+    const struct seat *seat = context;
+    struct ticket mine = {sequence, seat->index}, original;
+    bool evicted;
+    bool taken =
+        dedup_take(seat->box->dedup, key, mine, (uint32_t)(wall_us / 1000000), &original, &evicted);
+    (void)taken;
+}
+
+static void recovered_mark(void *context, struct span name, uint64_t count)
+{
+    const struct seat *seat = context;
+    struct seat *owner = &seat->box->seat[producers_shard(name, seat->box->options.shards)];
+    struct producer *producer = producers_get(owner->producers, name, world.now_ns);
+    must(producer != NULL);
+    if (count > producer->count)
+        producer->count = count;
+}
+
+struct spool_options box_spool_options(const struct box *box, unsigned shard)
+{
+    const struct box_options *options = &box->options;
+    return (struct spool_options){
+        .shared = box->directory,
+        .directory = CHECK_DIRECTORY,
+        .node = CHECK_NODE,
+        .shard = shard,
+        .segment_bytes = options->segment_bytes,
+        .bytes_max = options->bytes_max,
+        .memory_bytes = options->memory_bytes,
+        .retain_us = options->retain_us,
+        .in_flight_max = options->in_flight,
+        .direct = options->direct,
+        .streams = box->streams,
+        .counters = (struct counters *)(uintptr_t)&box->counters[shard],
+        .ring_owner = RING_OWNER_HOUSE,
+    };
+}
+
+static int open_spool(struct box *box, struct seat *seat)
+{
+    struct spool_options options = box_spool_options(box, seat->index);
+    seat->recovery =
+        (struct spool_recovery){.context = seat, .key = recovered_key, .mark = recovered_mark};
+    int result = spool_open(&seat->spool, &options, &seat->recovery, box->why);
+    if (result != 0)
+        return result;
+    if (seat->recovery.torn_bytes > 0)
+        saw(SAW_TORN_TAILS);
+    tell("shard %u recovered: %llu … %llu in %llu segments, %llu bytes torn", seat->index,
+         (unsigned long long)seat->recovery.oldest, (unsigned long long)seat->recovery.next,
+         (unsigned long long)seat->recovery.segments,
+         (unsigned long long)seat->recovery.torn_bytes);
+    box->progress[seat->index].durable = seat->recovery.next;
+    box->progress[seat->index].stored = seat->recovery.oldest;
+    return 0;
+}
+
+/* ── Making ─────────────────────────────────────────────────────────────────────────────────── */
+
+static int make_gateway(struct box *box, struct seat *seat)
+{
+    struct gateway_options options = {
+        .node = &box->node,
+        .shard = seat->index,
+        .spool = seat->spool,
+        .producers = seat->producers,
+        .to_writer = seat->to_writer,
+        .from_writer = seat->from_writer,
+        .writer_sleeper = &box->writer_sleeper,
+    };
+    return gateway_open(&seat->gateway, &options, box->why);
+}
+
+static int make_shard(struct box *box, struct seat *seat)
+{
+    struct shard_options options = {
+        .index = seat->index,
+        .shards = box->options.shards,
+        .core = -1,
+        .ring = {.entries = 256,
+                 .completion_entries = 1024,
+                 .buffers = box->options.receive_buffers,
+                 .buffer_bytes = box->options.receive_bytes},
+        .connections_max = 64,
+        .output_max = 256 * 1024,
+        .input_max = (size_t)box->config.limits_event_bytes + 65536,
+        .connection_memory = 8 * 1024 * 1024,
+        .progress = box->progress,
+        .counters = &box->counters[seat->index],
+        .house = gateway_house(seat->gateway),
+    };
+    return shard_create(&seat->shard, &options, box->why);
+}
+
+static int make_seat(struct box *box, unsigned index)
+{
+    struct seat *seat = &box->seat[index];
+    int result = open_spool(box, seat);
+    if (result == 0)
+        result = make_gateway(box, seat);
+    if (result == 0)
+        result = make_shard(box, seat);
+    return result;
+}
+
+/* All producers' tables first: a mark may be found in any shard's spool. */
+static void clear(struct box *box)
+{
+    memset(box->progress, 0, sizeof box->progress);
+    memset(box->counters, 0, sizeof box->counters);
+    memset(box->seat, 0, sizeof box->seat);
+    box->writer_sleeper = (struct sleeper){.asleep = 1, .doorbell = WRITER_BELL};
+    box->dedup = dedup_open(DEDUP_IDS, DEDUP_WINDOW_MAX_S);
+    for (unsigned i = 0; i < box->options.shards; i++) {
+        struct seat *seat = &box->seat[i];
+        *seat = (struct seat){.box = box, .index = i};
+        seat->producers = producers_open(64);
+        seat->to_writer = mail_open(MAIL_LETTERS, sizeof(struct block *));
+        seat->from_writer = mail_open(MAIL_LETTERS, sizeof(struct block *));
+        must(seat->producers != NULL && seat->to_writer != NULL && seat->from_writer != NULL);
+    }
+    must(box->dedup != NULL);
+}
+
+static int make(struct box *box)
+{
+    clear(box);
+    int result = spool_directory_open(&box->directory, CHECK_DIRECTORY, CHECK_NODE, box->why);
+    if (result != 0)
+        return result;
+    box->node = (struct node){
+        .config = &box->config,
+        .name = CHECK_NODE,
+        .streams = box->streams,
+        .keys = box->keys,
+        .dedup = box->dedup,
+        .dedup_secret = spool_directory_secret(box->directory),
+        .progress = box->progress,
+        .stats = &box->stats,
+        .writers = 1, /* the model: nothing but a health page would ask for more */
+        .shards = box->options.shards,
+        .started_ns = world.now_ns,
+    };
+    for (unsigned i = 0; result == 0 && i < box->options.shards; i++)
+        result = make_seat(box, i);
+    return result;
+}
+
+static int open_doors(struct box *box)
+{
+    int result = 0;
+    for (unsigned i = 0; i < box->options.shards; i++)
+        for (unsigned j = 0; result == 0 && j < box->options.shards; j++)
+            if (i != j)
+                result = shard_introduce(box->seat[i].shard, box->seat[j].shard);
+    for (unsigned i = 0; result == 0 && i < box->options.shards; i++)
+        result = shard_listen(box->seat[i].shard, DOOR_TCP, "192.0.2.9:7070", true, NULL, box->why);
+    return result;
+}
+
+/* ── Taking apart ───────────────────────────────────────────────────────────────────────────── */
+
+static void note_counters(const struct box *box)
+{
+    for (unsigned i = 0; i < box->options.shards; i++) {
+        const struct counters *counters = &box->counters[i];
+        world.saw[SAW_HANDED_OVER] += counted(counters, COUNT_CONNECTIONS_HANDED_OVER);
+        world.saw[SAW_THROTTLED] += counted(counters, COUNT_THROTTLED);
+        world.saw[SAW_COMMIT_FAILURES] += counted(counters, COUNT_COMMIT_FAILURES);
+        world.saw[SAW_DUPLICATES] += counted(counters, COUNT_EVENTS_DUPLICATE);
+    }
+}
+
+static void unmake_seat(struct seat *seat)
+{
+    struct block *block;
+    while (seat->spool != NULL && mail_take(seat->from_writer, &block))
+        spool_give_back(seat->spool, block);
+    while (seat->spool != NULL && mail_take(seat->to_writer, &block))
+        spool_give_back(seat->spool, block);
+    if (seat->shard != NULL)
+        shard_destroy(seat->shard);
+    if (seat->gateway != NULL)
+        gateway_close(seat->gateway);
+    if (seat->spool != NULL)
+        spool_close(seat->spool);
+    mail_close(seat->to_writer);
+    mail_close(seat->from_writer);
+    producers_close(seat->producers);
+}
+
+static void unmake(struct box *box)
+{
+    database_let_go(box->database);
+    note_counters(box);
+    for (unsigned i = 0; i < box->options.shards; i++)
+        unmake_seat(&box->seat[i]);
+    if (box->directory != NULL)
+        spool_directory_close(box->directory);
+    box->directory = NULL;
+    dedup_close(box->dedup);
+    box->up = box->stopping = false;
+}
+
+/* The end of the process, however it came: the kernel closes what it had open. */
+static void bury(struct box *box)
+{
+    unmake(box);
+    if (!world.power && !world.killed)
+        disk_crash(world.disk);
+    else
+        disk_killed(world.disk);
+    net_server_gone();
+    world.power = true;
+    world.killed = world.cruel = world.crash_at_ack = false;
+    world.io_left = 0;
+}
+
+void box_crash(struct box *box)
+{
+    must(box->up);
+    if (world.power)
+        world_blackout();
+    saw(world.killed ? SAW_KILLS : SAW_MACHINE_CRASHES);
+    for (unsigned i = 0; i < box->options.shards; i++)
+        if (world.ring[i] != NULL)
+            ring_crash(world.ring[i]);
+    bury(box);
+}
+
+/* ── Boots ──────────────────────────────────────────────────────────────────────────────────── */
+
+static int refused(struct box *box, int result)
+{
+    bool crashed = !world.power;
+    tell("boot %u is refused: %s", box->boots, crashed ? "the power is off" : box->why);
+    if (result == -EBADMSG && !crashed)
+        blame("recovery finds damage: %s", box->why);
+    saw(crashed ? SAW_CRASHES_IN_RECOVERY : SAW_BOOTS_REFUSED);
+    world.killed = world.killed || !crashed;
+    world.power = false;
+    bury(box);
+    return result;
+}
+
+int box_boot(struct box *box)
+{
+    box->boots++;
+    box->why[0] = '\0';
+    int result = make(box);
+    if (result == 0)
+        result = open_doors(box);
+    if (result != 0 || !world.power)
+        return refused(box, result != 0 ? result : -EIO);
+    box->up = true;
+    database_meet(box->database, box);
+    check_spool(box, "after a start");
+    return 0;
+}
+
+void box_check_image(struct box *box)
+{
+    struct disk *disk = world.disk;
+    world.disk = disk_worst(disk);
+    world.looking = true;
+    saw(SAW_IMAGES_CHECKED);
+    check_image(box);
+    disk_close(world.disk);
+    world.looking = false;
+    world.disk = disk;
+}
+
+void box_stop(struct box *box)
+{
+    tell("SIGTERM");
+    box->stopping = true;
+    for (unsigned i = 0; i < box->options.shards; i++)
+        shard_stop(box->seat[i].shard);
+}
+
+/* ── Turns ──────────────────────────────────────────────────────────────────────────────────── */
+
+enum { ASLEEP = 2 };
+
+static int turn(const struct seat *seat)
+{
+    world.running = seat->index;
+    if (setjmp(world.asleep) != 0)
+        return ASLEEP;
+    return shard_turn(seat->shard, -1);
+}
+
+static uint64_t seat_next_ns(const struct seat *seat)
+{
+    const struct ring *ring = world.ring[seat->index];
+    uint64_t next = seat->asleep ? ring_wakes_ns(ring) : 0;
+    if (seat->stopped)
+        return NEVER;
+    return next < seat->busy_ns ? seat->busy_ns : next;
+}
+
+uint64_t box_next_ns(const struct box *box)
+{
+    uint64_t next = NEVER;
+    for (unsigned i = 0; box->up && i < box->options.shards; i++) {
+        uint64_t seat = seat_next_ns(&box->seat[i]);
+        uint64_t ring = world.ring[i] == NULL ? NEVER : ring_next_ns(world.ring[i]);
+        next = seat < next ? seat : next;
+        next = ring < next ? ring : next;
+    }
+    return next;
+}
+
+static void seat_work(struct seat *seat)
+{
+    if (seat->asleep)
+        ring_time_is_over(world.ring[seat->index]);
+    int result = turn(seat);
+    seat->asleep = result == ASLEEP;
+    seat->stopped = result == 1;
+    if (result < 0)
+        blame("a shard's ring is broken: %d", result);
+    if (!seat->asleep)
+        seat->busy_ns = world.now_ns + MICROSECONDS(between(2, 60));
+}
+
+static void rest(struct box *box)
+{
+    for (unsigned i = 0; i < box->options.shards; i++)
+        if (!box->seat[i].stopped)
+            return;
+    tell("stopped");
+    saw(SAW_CLEAN_STOPS);
+    bury(box);
+}
+
+void box_work(struct box *box)
+{
+    for (unsigned i = 0; i < box->options.shards && world.power; i++)
+        if (world.ring[i] != NULL && ring_next_ns(world.ring[i]) <= world.now_ns)
+            ring_work(world.ring[i]);
+    unsigned first = (unsigned)below(box->options.shards);
+    for (unsigned i = 0; i < box->options.shards && world.power; i++) {
+        struct seat *seat = &box->seat[(first + i) % box->options.shards];
+        if (seat_next_ns(seat) <= world.now_ns)
+            seat_work(seat);
+    }
+    if (world.power && box->stopping)
+        rest(box);
+}
+
+bool box_has_failed(const struct box *box)
+{
+    for (unsigned i = 0; box->up && i < box->options.shards; i++)
+        if (spool_failed(box->seat[i].spool))
+            return true;
+    return false;
+}
+
+bool box_is_drained(const struct box *box)
+{
+    for (unsigned i = 0; box->up && i < box->options.shards; i++)
+        if (!spool_idle(box->seat[i].spool) ||
+            box->progress[i].stored < spool_durable(box->seat[i].spool))
+            return false;
+    return box->up;
+}
+
+/* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
+
+void box_open(struct box *box, const struct box_options *options, struct ledger *ledger,
+              struct database *database)
+{
+    static const char *const settings[] = {
+        "auth.required=no",      "node.shutdown_s=3600",  "limits.idle_ms=20000",
+        "tcp.ack_interval_ms=2", "limits.header_ms=5000", "node.name=" CHECK_NODE,
+    };
+    char why[256];
+    memset(box, 0, sizeof *box);
+    box->options = *options;
+    box->ledger = ledger;
+    box->database = database;
+    box->streams = streams_open();
+    must(box->streams != NULL && streams_add_defaults(box->streams, why) == 0);
+    must(config_load(&box->config, NULL, NULL, settings, COUNT_OF(settings), stderr) == 0);
+    must(jwt_keys_open(&box->keys, &box->config, why) == 0);
+}
+
+void box_close(struct box *box)
+{
+    jwt_keys_close(box->keys);
+    config_free(&box->config);
+    streams_close(box->streams);
+}

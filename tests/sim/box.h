@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The box: the machine with ringmain on it, as core/serve.c would put it together: directory,
+ * recovery, de-duplication, gateways and shards. Everything in it is the real thing, but for the
+ * writer (tests/sim/database.h).
+ */
+#ifndef TESTS_SIM_BOX_H
+#define TESTS_SIM_BOX_H
+
+#include "core/gateway.h"
+#include "tests/sim/ledger.h"
+
+struct database;
+
+struct seat {
+    struct box *box;
+    unsigned index;
+    struct spool *spool;
+    struct spool_recovery recovery;
+    struct producers *producers;
+    struct mail *to_writer, *from_writer;
+    struct gateway *gateway;
+    struct shard *shard;
+    bool asleep, stopped;
+    uint64_t busy_ns; /* no turn before */
+};
+
+/* How the box is set up; drawn by the plan, the same for all boots of a seed. */
+struct box_options {
+    unsigned shards;
+    uint64_t segment_bytes, bytes_max, memory_bytes;
+    int64_t retain_us;
+    unsigned in_flight, receive_buffers, receive_bytes;
+    bool direct;
+};
+
+struct box {
+    struct box_options options;
+    struct ledger *ledger;
+    struct database *database;
+    struct config config;
+    struct streams *streams;
+    struct jwt_keys *keys;
+    struct node node;
+    struct stats stats;
+    struct spool_directory *directory;
+    struct dedup *dedup;
+    struct progress progress[SHARDS_MAX];
+    struct counters counters[WORLD_SHARDS_MAX];
+    struct sleeper writer_sleeper;
+    struct seat seat[WORLD_SHARDS_MAX];
+    bool up, stopping;
+    unsigned boots;
+    char why[512];
+};
+
+void box_open(struct box *box, const struct box_options *options, struct ledger *ledger,
+              struct database *database);
+void box_close(struct box *box);
+
+/* 0, or why it did not start: then try again later. What recovery found is checked. */
+int box_boot(struct box *box);
+/* When it has something to do; and do it. After each, look at world.power. */
+uint64_t box_next_ns(const struct box *box);
+void box_work(struct box *box);
+/* The power went, or the process is killed now. Afterwards the box is down, and there is power. */
+void box_crash(struct box *box);
+/* SIGTERM; the box is down once it has drained. */
+void box_stop(struct box *box);
+/* A shard has given up its spool: it takes a start to get it going again. */
+bool box_has_failed(const struct box *box);
+/* All that is durable is stored. */
+bool box_is_drained(const struct box *box);
+
+/* Is everything that was acknowledged still there after the worst crash that could come now? */
+void box_check_image(struct box *box);
+
+#endif

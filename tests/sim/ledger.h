@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger: what has become of every event, as seen from outside. Its entries are made where
+ * something leaves ringmain: an acknowledgement's bytes, a row in the database, an event found in
+ * the spool. Each entry is judged at once.
+ *
+ *   an event is stored at most once, and never if it was refused
+ *   a named producer's events are stored in its order
+ *   what was acknowledged as stored is stored; what was acknowledged at all is stored or in the
+ *   spool, exactly once, whenever one looks
+ *
+ * An event is known by its producer and its number there: its userId says "p3-45".
+ */
+#ifndef TESTS_SIM_LEDGER_H
+#define TESTS_SIM_LEDGER_H
+
+#include "core/span.h"
+#include "proto/stream.h"
+#include "tests/sim/world.h"
+
+enum { PRODUCERS_MAX = 8, EVENTS_MAX = 256 };
+
+struct fact {
+    bool bad;  /* it must be refused */
+    bool told; /* somebody was told that it is safe */
+    uint8_t stored, found;
+};
+
+struct ledger {
+    struct fact fact[PRODUCERS_MAX][EVENTS_MAX];
+    unsigned events[PRODUCERS_MAX];
+    bool in_order[PRODUCERS_MAX]; /* a named one */
+    int last_stored[PRODUCERS_MAX], last_found[PRODUCERS_MAX];
+    uint64_t rows;
+};
+
+struct event_name {
+    unsigned producer, number;
+};
+
+void ledger_begin(struct ledger *ledger);
+
+/* Whose event is this row? False: nobody's, and that is blamed. */
+bool ledger_name(const struct ledger *ledger, const struct stream *stream, struct span row,
+                 struct event_name *out);
+void ledger_stored(struct ledger *ledger, struct event_name event);
+void ledger_told(struct ledger *ledger, struct event_name event, bool stored);
+
+/* A look into the spool: begin, each event in order, end. */
+void ledger_look(struct ledger *ledger);
+void ledger_found(struct ledger *ledger, struct event_name event);
+void ledger_looked(const struct ledger *ledger, const char *where);
+
+/* At the very end: every good event is stored once, no bad one is. */
+void ledger_close(const struct ledger *ledger);
+
+#endif

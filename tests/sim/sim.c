@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The simulation: one seed makes a world, a box with ringmain on it, producers and Postgres, and a
+ * plan of what goes wrong. See tests/sim/README.md.
+ *
+ *   SEED=n     only this one, with its trace
+ *   SEEDS=n    this many, from FIRST (1) on; else as many as fit into 25 s, but at least 500
+ */
+#include "core/log.h"
+#include "tests/sim/box.h"
+#include "tests/sim/database.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/net.h"
+#include "tests/sim/producer.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SEEDS_LEAST = 500, SECONDS = 25, STEPS_MAX = 3000000 };
+#define CHAOS_NS MILLISECONDS(2500)
+#define DRAIN_NS MILLISECONDS(300000)
+
+/* ── Scenarios ──────────────────────────────────────────────────────────────────────────────── */
+
+struct scenario {
+    const char *name;
+    struct faults faults;
+    bool tight; /* a small spool that frees its segments; producers with names only */
+};
+
+static const struct scenario scenarios[] = {
+    {"crashes lose nothing that was acknowledged",
+     {.slow = 1000, .crash = 35000, .kill = 15000, .stop = 4000},
+     false},
+    {"failing writes and fsyncs are never taken for success",
+     {.write_fails = 600,
+      .write_short = 600,
+      .sync_fails = 1500,
+      .names_fail = 1000,
+      .slow = 3000,
+      .crash = 12000,
+      .kill = 12000,
+      .squeeze = 15000},
+     false},
+    {"cut connections neither lose nor repeat",
+     {.reset = 400, .vanish = 250, .dies_in_line = 1500, .accept_fails = 3000, .kill = 4000},
+     false},
+    {"Postgres goes away, and nobody knows what it committed",
+     {.postgres_breaks = 12000, .postgres_away = 25000, .kill = 8000, .crash = 8000},
+     false},
+    {"a small spool holds producers back and frees what is stored",
+     {.slow = 2000,
+      .postgres_away = 25000,
+      .crash = 15000,
+      .kill = 5000,
+      .squeeze = 8000,
+      .names_fail = 500},
+     true},
+    {"everything at once",
+     {.write_fails = 200,
+      .write_short = 200,
+      .sync_fails = 400,
+      .names_fail = 300,
+      .slow = 2000,
+      .reset = 150,
+      .vanish = 80,
+      .dies_in_line = 400,
+      .accept_fails = 500,
+      .postgres_breaks = 4000,
+      .postgres_away = 8000,
+      .crash = 15000,
+      .kill = 8000,
+      .stop = 3000,
+      .squeeze = 5000},
+     false},
+};
+
+/* ── One seed ───────────────────────────────────────────────────────────────────────────────── */
+
+struct run {
+    const struct scenario *scenario;
+    struct ledger ledger;
+    struct box box;
+    struct client *client[PRODUCERS_MAX];
+    unsigned clients;
+    uint64_t plan_ns, boot_ns, chaos_end_ns, end_ns, squeeze_end_ns;
+    uint64_t steps;
+    bool quiet;
+};
+
+static struct box_options draw_box(bool tight)
+{
+    struct box_options options = {
+        .shards = (unsigned)between(1, WORLD_SHARDS_MAX),
+        .segment_bytes = 320 * 1024,
+        .bytes_max = (tight ? between(4, 7) : 64) * 320 * 1024,
+        .memory_bytes = (tight ? 13 : 24) * UINT64_C(262144),
+        .retain_us = tight ? (int64_t)below(300000) : INT64_C(3600000000),
+        .in_flight = (unsigned)between(1, 4),
+        .receive_buffers = 1u << between(1, 4),
+        .receive_bytes = (unsigned)between(1, 16) * 512,
+        .direct = once_in(2),
+    };
+    return options;
+}
+
+static struct client_options draw_client(unsigned index, bool tight)
+{
+    bool named = tight || once_in(2);
+    struct client_options options = {
+        .index = index,
+        .values = (unsigned)between(20, tight ? 200 : 120),
+        .named = named,
+        .with_ids = !named || (!tight && once_in(3)),
+        .length32 = once_in(3),
+        .stored = once_in(3),
+        .window = 1u << below(7),
+        .bad_in = once_in(2) ? 0 : (unsigned)between(3, 20),
+        .again_in = once_in(2) ? 0 : (unsigned)between(3, 20),
+        .large_in = once_in(2) ? 0 : (unsigned)between(tight ? 2 : 4, 20),
+        .think_ns = once_in(4) ? 0 : MILLISECONDS(between(1, 40)),
+    };
+    return options;
+}
+
+static void check_image(void *self)
+{
+    box_check_image(self);
+}
+
+static void begin(struct run *run)
+{
+    bool tight = run->scenario->tight;
+    world.faults = run->scenario->faults;
+    world.disk = disk_open(UINT64_C(200) << 20);
+    world.net = net_open();
+    ledger_begin(&run->ledger);
+    struct box_options options = draw_box(tight);
+    box_open(&run->box, &options, &run->ledger, database_open(&run->ledger));
+    run->clients = (unsigned)between(2, 6);
+    for (unsigned i = 0; i < run->clients; i++) {
+        struct client_options client = draw_client(i, tight);
+        run->client[i] = client_open(&client, &run->ledger);
+        client_watch(run->client[i], &run->box, check_image);
+    }
+    run->boot_ns = world.now_ns;
+    run->plan_ns = world.now_ns + MILLISECONDS(50);
+    run->chaos_end_ns = world.now_ns + CHAOS_NS;
+    run->squeeze_end_ns = NEVER;
+    tell("seed %llu: %s; %u shards, %u producers, %u in flight", (unsigned long long)world.seed,
+         run->scenario->name, options.shards, run->clients, options.in_flight);
+}
+
+static void end(struct run *run)
+{
+    struct database *database = run->box.database;
+    for (unsigned i = 0; i < run->clients; i++)
+        client_close(run->client[i]);
+    if (run->box.up)
+        box_crash(&run->box);
+    box_close(&run->box);
+    database_close(database);
+    net_close(world.net);
+    disk_close(world.disk);
+}
+
+/* ── What goes wrong ────────────────────────────────────────────────────────────────────────── */
+
+static void plan_crash(bool kill)
+{
+    world.killed = kill;
+    world.cruel = !kill && once_in(3);
+    if (once_in(3))
+        world.crash_at_ack = true;
+    else
+        world.io_left = between(1, once_in(3) ? 400 : 60);
+    tell("a %s is to come", kill ? "kill" : "crash");
+}
+
+static void plan_squeeze(struct run *run)
+{
+    tell("the disk is full");
+    disk_squeeze(world.disk, true);
+    run->squeeze_end_ns = world.now_ns + MILLISECONDS(between(10, 1500));
+}
+
+static void plan(struct run *run)
+{
+    const struct faults *faults = &world.faults;
+    bool coming = world.io_left > 0 || world.crash_at_ack;
+    run->plan_ns = world.now_ns + MILLISECONDS(between(20, 250));
+    if (!coming && faulty(faults->crash))
+        plan_crash(false);
+    else if (!coming && faulty(faults->kill))
+        plan_crash(true);
+    else if (run->box.up && !run->box.stopping && faulty(faults->stop))
+        box_stop(&run->box);
+    if (run->squeeze_end_ns == NEVER && faulty(faults->squeeze))
+        plan_squeeze(run);
+    if (faulty(faults->postgres_away))
+        database_go_away(run->box.database, MILLISECONDS(between(5, 1500)));
+    if (once_in(20))
+        world.wall_us += (int64_t)between(0, 4000000) - 2000000;
+}
+
+static void squeeze_end(struct run *run)
+{
+    tell("the disk has room again");
+    disk_squeeze(world.disk, false);
+    run->squeeze_end_ns = NEVER;
+}
+
+/* Faults cease, and everything has to come to its end. */
+static void calm(struct run *run)
+{
+    run->quiet = true;
+    run->plan_ns = NEVER;
+    run->end_ns = world.now_ns + DRAIN_NS;
+    memset(&world.faults, 0, sizeof world.faults);
+    world.io_left = 0;
+    world.crash_at_ack = world.killed = world.cruel = false;
+    squeeze_end(run);
+    for (unsigned i = 0; i < run->clients; i++)
+        client_hurry(run->client[i]);
+    tell("calm");
+}
+
+/* ── Steps ──────────────────────────────────────────────────────────────────────────────────── */
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t next_ns(const struct run *run)
+{
+    uint64_t next = sooner(net_next_ns(), database_next_ns(run->box.database));
+    next = sooner(next, sooner(run->plan_ns, run->squeeze_end_ns));
+    next = sooner(next, run->quiet ? NEVER : run->chaos_end_ns);
+    next = sooner(next, run->box.up ? box_next_ns(&run->box) : run->boot_ns);
+    for (unsigned i = 0; i < run->clients; i++)
+        next = sooner(next, client_next_ns(run->client[i]));
+    return next;
+}
+
+static void box_step(struct run *run)
+{
+    struct box *box = &run->box;
+    if (!box->up && run->boot_ns <= world.now_ns)
+        (void)box_boot(box);
+    else if (box->up && box_next_ns(box) <= world.now_ns)
+        box_work(box);
+    if (box->up && world.power && box_has_failed(box) && !box->stopping) {
+        saw(SAW_SPOOLS_CLOSED);
+        box_stop(box);
+    }
+}
+
+/* The crash may have come anywhere in what the others did. */
+static void survive(struct run *run)
+{
+    if (!world.power)
+        box_crash(&run->box);
+    if (!run->box.up && run->boot_ns <= world.now_ns)
+        run->boot_ns = world.now_ns + MILLISECONDS(between(1, 300));
+}
+
+static void step(struct run *run)
+{
+    uint64_t next = next_ns(run);
+    if (next > world.now_ns)
+        world.now_ns = next;
+    run->steps++;
+    if (!run->quiet && run->chaos_end_ns <= world.now_ns)
+        calm(run);
+    if (run->plan_ns <= world.now_ns)
+        plan(run);
+    if (run->squeeze_end_ns <= world.now_ns)
+        squeeze_end(run);
+    net_work();
+    box_step(run);
+    survive(run);
+    database_work(run->box.database);
+    survive(run);
+    for (unsigned i = 0; i < run->clients; i++)
+        if (client_next_ns(run->client[i]) <= world.now_ns)
+            client_work(run->client[i]);
+}
+
+static bool all_done(const struct run *run)
+{
+    for (unsigned i = 0; i < run->clients; i++)
+        if (!client_is_done(run->client[i]))
+            return false;
+    return run->quiet && box_is_drained(&run->box);
+}
+
+/* False: something is wrong. */
+static bool go_until(struct run *run, bool (*reached)(const struct run *run), const char *what)
+{
+    while (!reached(run) && world.verdict[0] == '\0') {
+        if (run->steps > STEPS_MAX || (run->quiet && world.now_ns > run->end_ns))
+            blame("%s does not come to an end", what);
+        else
+            step(run);
+    }
+    return world.verdict[0] == '\0';
+}
+
+static bool is_down(const struct run *run)
+{
+    return !run->box.up;
+}
+
+static bool is_up(const struct run *run)
+{
+    return run->box.up;
+}
+
+static void live(struct run *run)
+{
+    if (!go_until(run, all_done, "the drain"))
+        return;
+    ledger_close(&run->ledger);
+    box_stop(&run->box);
+    if (!go_until(run, is_down, "the stop") || !go_until(run, is_up, "the last start"))
+        return;
+    for (unsigned i = 0; i < run->box.options.shards; i++)
+        if (run->box.seat[i].recovery.next != database_checkpoint(run->box.database, i))
+            blame("after a clean stop the spool of shard %u ends at another event than Postgres",
+                  i);
+}
+
+static bool run_seed(uint64_t seed, bool aloud)
+{
+    struct run *run = calloc(1, sizeof *run);
+    must(run != NULL);
+    world_begin(seed, aloud);
+    run->scenario = &scenarios[seed % COUNT_OF(scenarios)];
+    begin(run);
+    live(run);
+    bool good = world.verdict[0] == '\0';
+    tell("seed %llu: %s after %llu steps, trace %016llx", (unsigned long long)seed,
+         good ? "good" : "NOT GOOD", (unsigned long long)run->steps,
+         (unsigned long long)world.trace);
+    world.looking = !good;
+    end(run);
+    free(run);
+    return good;
+}
+
+/* ── Many ───────────────────────────────────────────────────────────────────────────────────── */
+
+static void on_abort(int number)
+{
+    (void)number;
+    printf("not ok aborted in seed %llu; again: make sim SEED=%llu\n",
+           (unsigned long long)world.seed, (unsigned long long)world.seed);
+    world_print_end();
+    fflush(stdout);
+    signal(SIGABRT, SIG_DFL);
+}
+
+static bool run_and_tell(uint64_t seed)
+{
+    if (run_seed(seed, false))
+        return true;
+    printf("# seed %llu: %s\n# again: make sim SEED=%llu\n", (unsigned long long)seed,
+           world.verdict, (unsigned long long)seed);
+    world_print_end();
+    fflush(stdout);
+    return false;
+}
+
+static bool print_sights(void)
+{
+    static const char *const text[] = {
+#define SIGHT(id, what) what,
+        WORLD_SIGHTS(SIGHT)
+#undef SIGHT
+    };
+    bool all = true;
+    for (unsigned i = 0; i < SIGHTS; i++) {
+        printf("# %12llu %s\n", (unsigned long long)world.saw[i], text[i]);
+        all = all && world.saw[i] > 0;
+    }
+    printf("%s everything that is to go wrong has gone wrong at least once\n",
+           all ? "ok" : "not ok");
+    return all;
+}
+
+static uint64_t setting(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text == NULL || text[0] == '\0' ? otherwise : strtoull(text, NULL, 10);
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static int run_many(void)
+{
+    uint64_t first = setting("FIRST", 1), seeds = setting("SEEDS", 0), done = 0;
+    unsigned failed[COUNT_OF(scenarios)] = {0}, all_failed = 0;
+    double until = seconds() + SECONDS;
+    for (; seeds > 0 ? done < seeds : done < SEEDS_LEAST || seconds() < until; done++) {
+        uint64_t seed = first + done;
+        if (run_and_tell(seed))
+            continue;
+        failed[seed % COUNT_OF(scenarios)]++;
+        if (++all_failed == 10)
+            break;
+    }
+    for (unsigned i = 0; i < COUNT_OF(scenarios); i++)
+        printf("%s %s\n", failed[i] == 0 ? "ok" : "not ok", scenarios[i].name);
+    bool seen = done < SEEDS_LEAST || print_sights();
+    printf("# seeds %llu … %llu, %u failed\n", (unsigned long long)first,
+           (unsigned long long)(first + done - 1), all_failed);
+    return all_failed == 0 && seen ? 0 : 1;
+}
+
+int main(void)
+{
+    uint64_t seed = setting("SEED", 0);
+    signal(SIGABRT, on_abort);
+    log_setup(getenv("LOG") != NULL ? LOG_DEBUG : LOG_ERROR + 1, LOG_LOGFMT);
+    if (seed == 0)
+        return run_many();
+    bool good = run_seed(seed, true);
+    printf("%s seed %llu%s%s\n", good ? "ok" : "not ok", (unsigned long long)seed, good ? "" : ": ",
+           world.verdict);
+    return good ? 0 : 1;
+}
