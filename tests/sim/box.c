@@ -393,7 +393,7 @@ void box_open(struct box *box, const struct box_options *options, struct ledger 
 {
     static const char *const settings[] = {
         "auth.required=no",      "node.shutdown_s=3600",  "limits.idle_ms=20000",
-        "tcp.ack_interval_ms=2", "limits.header_ms=5000", "node.name=" CHECK_NODE,
+        "tcp.ack_interval_ms=2", "limits.header_ms=5000", ("node.name=" CHECK_NODE),
     };
     char why[256];
     memset(box, 0, sizeof *box);
