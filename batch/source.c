@@ -41,7 +41,7 @@ void source_init(struct source *source, const struct writer_options *options, un
         .number = (uint16_t)index,
     };
     for (unsigned i = 0; i < source->lives; i++) {
-        char copy_sql[16 * 1024];
+        char copy_sql[STREAM_SQL_BYTES];
         const struct stream *stream = streams_at(options->streams, i);
         must(stream_copy_sql(stream, copy_sql, sizeof copy_sql));
         int target = targets_find(targets, stream->name, stream->table, copy_sql);

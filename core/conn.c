@@ -303,8 +303,3 @@ const char *conn_peer(const struct conn *conn)
 {
     return conn->peer;
 }
-
-unsigned conn_door(const struct conn *conn)
-{
-    return conn->door;
-}

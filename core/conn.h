@@ -123,6 +123,5 @@ struct span conn_rest(const struct conn *conn);
 
 uint64_t conn_id(const struct conn *conn); /* unique in this process: shard, slot, generation */
 const char *conn_peer(const struct conn *conn); /* "address:port", for logs and limits */
-unsigned conn_door(const struct conn *conn);    /* the number its listener was opened with */
 
 #endif

@@ -178,9 +178,3 @@ const char *conn_peer(const struct conn *conn)
     (void)conn;
     return "192.0.2.1:4711";
 }
-
-unsigned conn_door(const struct conn *conn)
-{
-    (void)conn;
-    return 0;
-}
