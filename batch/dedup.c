@@ -386,22 +386,6 @@ bool dedup_take(struct dedup *dedup, struct dedup_key key, struct ticket ticket,
     return taken;
 }
 
-void dedup_forget(struct dedup *dedup, struct dedup_key key, struct ticket ticket)
-{
-    must(ticket.shard < SHARDS_MAX);
-    struct place place = place_of(dedup, key);
-    struct slot slot;
-    lock(place.lock);
-    if (find_in_place(&place, 2, &slot)) {
-        struct ticket holder = ticket_of(dedup, slot.bucket->record[slot.index]);
-        if (holder.shard == ticket.shard && holder.sequence == ticket.sequence) {
-            slot.bucket->tag[slot.index] = 0;
-            count_ids(&dedup->shard[ticket.shard], -1);
-        }
-    }
-    unlock(place.lock);
-}
-
 uint64_t dedup_ids(const struct dedup *dedup)
 {
     int64_t ids = 0;

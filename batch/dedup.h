@@ -48,8 +48,6 @@ void dedup_prefetch(const struct dedup *dedup, struct dedup_key key);
  */
 NODISCARD bool dedup_take(struct dedup *dedup, struct dedup_key key, struct ticket ticket,
                           uint32_t now_s, struct ticket *original, bool *evicted);
-/* Undoes a take of this very ticket, for an event that was not accepted after all. */
-void dedup_forget(struct dedup *dedup, struct dedup_key key, struct ticket ticket);
 
 /* A moment's truth; expired ones count until they are met. */
 uint64_t dedup_ids(const struct dedup *dedup);

@@ -93,12 +93,12 @@ static void plan(struct batch_intake *intake, const struct source *source, struc
                  const struct stream *named, struct plan *plan, struct verdict *verdict)
 {
     verdict->code = EVENT_ACCEPTED;
+    plan->key = (struct dedup_key){0, 0};
     plan->stream = choose(&intake->api, event, named, verdict);
     if (plan->stream == NULL || !permitted(event, source->principal, verdict))
         return;
     if (source->principal != NULL)
         fill_in(event, source->principal);
-    plan->key = (struct dedup_key){0, 0};
     if (event->id.at != NULL) {
         plan->key = dedup_key(intake->options.dedup_secret, event->id);
         dedup_prefetch(intake->options.dedup, plan->key);

@@ -12,9 +12,8 @@
 
 #include <stdio.h>
 
-/* STREAM_COLUMNS_MAX columns with names of 63 bytes,
- * quoted, and their types; and all streams' of those. */
-enum { CREATE_MAX = 16 * 1024, SQL_MAX = STREAMS_MAX * CREATE_MAX + CREATE_MAX };
+/* All streams' tables in one message, and ringmain's own two. */
+enum { SQL_MAX = (STREAMS_MAX + 1) * STREAM_SQL_BYTES };
 
 /* Two processes' writers exclude each other while
  * they make tables; the number is "ringmain" in ASCII. */
@@ -47,8 +46,8 @@ static bool put_string(struct buf *sql, const char *text)
 
 static bool put_create(struct buf *sql, const struct stream *stream)
 {
-    uint8_t *room = buf_room(sql, CREATE_MAX);
-    if (room == NULL || !stream_create_sql(stream, (char *)room, CREATE_MAX))
+    uint8_t *room = buf_room(sql, STREAM_SQL_BYTES);
+    if (room == NULL || !stream_create_sql(stream, (char *)room, STREAM_SQL_BYTES))
         return false;
     buf_grew(sql, strlen((char *)room));
     return buf_put(sql, ";", 1);
@@ -166,7 +165,7 @@ static const char columns_before[] =
 static enum answer compare(struct postgres *postgres, const struct patience *patience,
                            const struct stream *stream, struct buf *sql, char *why)
 {
-    char copy_sql[CREATE_MAX];
+    char copy_sql[STREAM_SQL_BYTES];
     must(stream_copy_sql(stream, copy_sql, sizeof copy_sql));
     sql->length = 0;
     must(put_string(sql, columns_before) && sql_put_text(sql, table_in_copy(copy_sql)) &&

@@ -185,7 +185,6 @@ NODISCARD int spool_reader_open(struct spool_reader **out, const char *directory
 void spool_reader_close(struct spool_reader *reader);
 /* What the directory itself says, without a live spool:
  * for orphans left by a higher shard count. */
-uint64_t spool_reader_epoch(const struct spool_reader *reader);
 /*
  * The block that holds `sequence` (blocks below it are passed over; a view may begin before it,
  * never after). Only call with sequence < durable. 1: *view and *streams are valid until the next

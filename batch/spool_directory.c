@@ -46,10 +46,16 @@ enum {
 
 _Static_assert(AT_NODE + SPOOL_NODE_MAX <= IDENTITY_BYTES, "the node's name fits");
 
+struct identity {
+    char node[SPOOL_NODE_MAX + 1];
+    uint64_t epoch;
+    uint8_t secret[SPOOL_SECRET_BYTES];
+};
+
 struct spool_directory {
     char *path;
     int root, lock;
-    struct spool_identity identity;
+    struct identity identity;
     uint64_t boot, shards;
 };
 
@@ -99,20 +105,21 @@ static bool is_signed(const uint8_t *record, uint32_t magic, size_t length)
 
 /* ── Identity ───────────────────────────────────────────────────────────────────────────────── */
 
-static int take_identity(const uint8_t *record, struct spool_identity *out)
+static int take_identity(const uint8_t *record, struct identity *out)
 {
     if (little_get32(record + AT_VERSION) != IDENTITY_VERSION)
         return -EPROTO;
     size_t node = little_get32(record + AT_NODE_BYTES);
     if (node > SPOOL_NODE_MAX)
         return -EBADMSG;
-    *out = (struct spool_identity){.epoch = little_get64(record + AT_EPOCH)};
+    *out = (struct identity){.epoch = little_get64(record + AT_EPOCH)};
     memcpy(out->secret, record + AT_SECRET, SPOOL_SECRET_BYTES);
     (void)snprintf(out->node, sizeof out->node, "%.*s", (int)node, (const char *)record + AT_NODE);
     return 0;
 }
 
-int spool_identity_read(int root, struct spool_identity *out)
+/* 0, -ENOENT, -EBADMSG, -EPROTO or another -errno. */
+NODISCARD static int identity_read(int root, struct identity *out)
 {
     uint8_t bytes[2 * IDENTITY_BYTES];
     size_t length = 0;
@@ -125,7 +132,7 @@ int spool_identity_read(int root, struct spool_identity *out)
     return -EBADMSG;
 }
 
-static int make_identity(int root, const char *node, struct spool_identity *out)
+static int make_identity(int root, const char *node, struct identity *out)
 {
     uint8_t bytes[2 * IDENTITY_BYTES] = {0};
     uint64_t epoch;
@@ -149,7 +156,7 @@ static int make_identity(int root, const char *node, struct spool_identity *out)
 static int settle_identity(struct spool_directory *directory, const char *node, bool segments_exist,
                            char *why)
 {
-    int result = spool_identity_read(directory->root, &directory->identity);
+    int result = identity_read(directory->root, &directory->identity);
     if (result == -ENOENT && segments_exist) {
         (void)snprintf(why, SPOOL_WHY_BYTES,
                        "%s: there are segments but no file `identity`: it was deleted or not "

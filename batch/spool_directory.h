@@ -9,16 +9,6 @@
 
 enum { SPOOL_WHY_BYTES = 512 };
 
-struct spool_identity {
-    char node[SPOOL_NODE_MAX + 1];
-    uint64_t epoch;
-    uint8_t secret[SPOOL_SECRET_BYTES];
-};
-
-/* Reads `identity` in the directory open as `root`.
- * 0, -ENOENT, -EBADMSG, -EPROTO or another -errno. */
-NODISCARD int spool_identity_read(int root, struct spool_identity *out);
-
 /* The descriptor of the directory itself, and what it is to be called in messages. */
 int spool_directory_root(const struct spool_directory *directory);
 const char *spool_directory_path(const struct spool_directory *directory);

@@ -21,14 +21,13 @@
 #include <sys/mman.h>
 
 enum {
-    COPY_SQL_BYTES = 16 * 1024,
     SEGMENTS_LEAST = 4, /* one written, one ready, one being sent to Postgres, one being removed */
     BUFFERS_BESIDE_FLIGHT = 8,
 };
 
 static bool add_stream(struct segment_builder *builder, const struct stream *stream)
 {
-    char sql[COPY_SQL_BYTES];
+    char sql[STREAM_SQL_BYTES];
     if (!stream_copy_sql(stream, sql, sizeof sql))
         return false;
     struct segment_stream entry = {

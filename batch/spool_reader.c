@@ -25,7 +25,6 @@
 struct spool_reader {
     int directory;
     unsigned shard;
-    uint64_t epoch;
     struct segment_file segment;
     struct segment_file probe; /* while looking for another one */
     uint64_t cut;              /* its content ends here: a later one has what follows */
@@ -303,19 +302,11 @@ static int open_shard(struct spool_reader *reader, const char *directory, char *
         (void)snprintf(why, SPOOL_WHY_BYTES, "%s: %s", directory, strerror(-root));
         return root;
     }
-    struct spool_identity identity;
-    int result = spool_identity_read(root, &identity);
+    reader->directory = spool_shard_open(root, reader->shard, false);
+    int result = reader->directory < 0 ? reader->directory : 0;
     if (result < 0)
-        (void)snprintf(why, SPOOL_WHY_BYTES, "%s/identity: %s", directory, strerror(-result));
-    reader->epoch = identity.epoch;
-    explicit_bzero(&identity, sizeof identity);
-    if (result == 0) {
-        reader->directory = spool_shard_open(root, reader->shard, false);
-        result = reader->directory < 0 ? reader->directory : 0;
-        if (result < 0)
-            (void)snprintf(why, SPOOL_WHY_BYTES, "%s/shard-%02u: %s", directory, reader->shard,
-                           strerror(-result));
-    }
+        (void)snprintf(why, SPOOL_WHY_BYTES, "%s/shard-%02u: %s", directory, reader->shard,
+                       strerror(-result));
     file_close(root);
     return result;
 }
@@ -354,9 +345,4 @@ void spool_reader_close(struct spool_reader *reader)
     if (reader->directory >= 0)
         file_close(reader->directory);
     free(reader);
-}
-
-uint64_t spool_reader_epoch(const struct spool_reader *reader)
-{
-    return reader->epoch;
 }

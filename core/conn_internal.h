@@ -81,7 +81,6 @@ struct conn {
     bool broken; /* reset, or another error; found after what had arrived before */
     /* sending */
     bool sending, mute /* the peer takes nothing any more */, over_soft, writable;
-    bool joined;
     unsigned in_flight; /* requests that the kernel still has, cancellations included */
     int32_t chunk_first, chunk_last;
     struct spill spill;

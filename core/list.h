@@ -57,7 +57,9 @@ static inline struct list *list_take(struct list *head)
     struct list *link = head->next;
     if (link == head)
         return NULL;
-    list_remove(link);
+    head->next = link->next;
+    link->next->previous = head;
+    link->next = link->previous = NULL;
     return link;
 }
 

@@ -111,7 +111,7 @@ static int load(struct config *config, const struct arguments *arguments)
 
 static void print_sql(const struct streams *streams)
 {
-    char sql[16384];
+    char sql[STREAM_SQL_BYTES];
     for (unsigned i = 0; i < streams_count(streams); i++)
         if (stream_create_sql(streams_at(streams, i), sql, sizeof sql))
             printf("%s;\n", sql);

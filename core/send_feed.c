@@ -137,11 +137,6 @@ uint64_t send_feed_lines(const struct send_feed *feed)
     return feed->lines;
 }
 
-size_t send_feed_bytes(const struct send_feed *feed, uint64_t index)
-{
-    return feed->line[index % feed->lines].length + (size_t)GROWTH_MAX;
-}
-
 static uint8_t *put_bytes(uint8_t *to, const void *bytes, size_t length)
 {
     memcpy(to, bytes, length);

@@ -23,6 +23,5 @@ uint64_t send_feed_lines(const struct send_feed *feed);
 
 /* Appends event `index` of the endless repetition (no newline behind it). False: no memory. */
 NODISCARD bool send_feed_put(const struct send_feed *feed, uint64_t index, struct buf *out);
-size_t send_feed_bytes(const struct send_feed *feed, uint64_t index); /* at most this many */
 
 #endif

@@ -83,7 +83,7 @@ static void copy_batch(PGconn *connection, const char *sql, const uint8_t *at, s
 
 int main(int count, char **words)
 {
-    char why[256], sql[4096];
+    char why[256], sql[STREAM_SQL_BYTES];
     if (count != 5)
         die("usage", "limit CONNINFO FILE ROWS ROWS_PER_COPY");
     struct rows rows = {.count = strtoull(words[3], NULL, 10)};

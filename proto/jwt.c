@@ -41,11 +41,6 @@ static const char *const texts[] = {
     [JWT_CLAIM] = "a claim has the wrong shape",
 };
 
-const char *jwt_reason_text(enum jwt_reason reason)
-{
-    return texts[reason];
-}
-
 enum jwt_reason jwt_refuse(enum jwt_reason reason, char *why)
 {
     snprintf(why, JWT_WHY_MAX, "%s", texts[reason]);

@@ -37,9 +37,6 @@ enum jwt_reason {
     JWT_CLAIM, /* one has the wrong shape; the words say which */
 };
 
-/* "token expired" … */
-const char *jwt_reason_text(enum jwt_reason reason);
-
 struct jwt_keys;
 
 /*

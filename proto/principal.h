@@ -9,7 +9,7 @@
 #include "core/must.h"
 #include "core/span.h"
 
-enum { PRINCIPAL_TEXT_MAX = 128, PRINCIPAL_SCOPES_MAX = 512, PRINCIPAL_LIST_MAX = 2048 };
+enum { PRINCIPAL_TEXT_MAX = 128, PRINCIPAL_LIST_MAX = 2048 };
 
 enum scope {
     SCOPE_INGEST = 1,

@@ -104,11 +104,6 @@ void quota_close(struct quota *quota)
     free(quota);
 }
 
-void quota_set_rate(struct quota *quota, struct bucket_rate rate)
-{
-    quota->rate = rate;
-}
-
 static const struct bucket *find(const struct quota *quota, uint64_t key)
 {
     const struct entry *set = &quota->entry[(key & quota->mask) * WAYS];

@@ -142,22 +142,6 @@ static void test_sequences(void **state)
     dedup_close(dedup);
 }
 
-static void test_forget(void **state)
-{
-    (void)state;
-    struct dedup *dedup = dedup_open(1024, 600);
-    assert_int_equal(take(dedup, 1, 10, 2, 1000), -1);
-    dedup_forget(dedup, key_of(1), ticket_of(11, 2));
-    dedup_forget(dedup, key_of(1), ticket_of(10, 3));
-    dedup_forget(dedup, key_of(2), ticket_of(10, 2));
-    assert_int_equal(take(dedup, 1, 11, 2, 1000), 10);
-    dedup_forget(dedup, key_of(1), ticket_of(10, 2));
-    assert_int_equal(dedup_ids(dedup), 0);
-    assert_int_equal(take(dedup, 1, 10, 2, 1000), -1);
-    assert_int_equal(dedup_ids(dedup), 1);
-    dedup_close(dedup);
-}
-
 /* Against an array that simply remembers who took each id, and when. */
 static void test_model(void **state)
 {
@@ -187,10 +171,6 @@ static void test_model(void **state)
         model[id].shard = shard;
         model[id].at_s = seen_s;
         model[id].sequence = next[shard]++;
-        if ((random >> 40) % 16 == 0) {
-            dedup_forget(dedup, key_of(id), ticket_of(--next[shard], shard));
-            model[id].there = false;
-        }
     }
     dedup_close(dedup);
     free(model);
@@ -313,9 +293,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key_vectors), cmocka_unit_test(test_window),
         cmocka_unit_test(test_no_alias),    cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_sequences),   cmocka_unit_test(test_forget),
-        cmocka_unit_test(test_model),       cmocka_unit_test(test_full),
-        cmocka_unit_test(test_evictions),   cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_sequences),   cmocka_unit_test(test_model),
+        cmocka_unit_test(test_full),        cmocka_unit_test(test_evictions),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,8 +81,6 @@ static void test_quota(void **state)
     assert_false(quota_take(quota, a, 1, START));
     assert_true(quota_has(quota, b, 3, START));
     assert_true(quota_has(quota, a, 1, START + 20ull * SECOND));
-    quota_set_rate(quota, bucket_rate(0, 1000, 0));
-    assert_true(quota_has(quota, a, 1, START));
     quota_close(quota);
 }
 

@@ -235,7 +235,6 @@ static void test_reader_follows(void **state)
     kit_open(&kit);
     struct spool_reader *reader;
     assert_int_equal(spool_reader_open(&reader, kit.path, 3, kit.why), 0);
-    assert_int_equal(spool_reader_epoch(reader), kit.recovery.epoch);
     uint64_t sequence = 0;
     while (sequence < 3000) {
         traffic(&kit, kit.ring.carried_out + 3, 300);
