@@ -162,6 +162,8 @@ static void test_model(void **state)
         now += (random >> 48) % 64 == 0;
         if ((random >> 34) % 65536 == 0)
             now += (1u << 18) - 300 + (uint32_t)(random >> 50) % 600;
+        if (seen_s - model[id].at_s == WINDOW)
+            seen_s = now; /* a clock that is a second ahead may have cleaned it away */
         bool known = model[id].there && (int32_t)(seen_s - model[id].at_s) <= WINDOW;
         int64_t original = take(dedup, id, next[shard], shard, seen_s);
         assert_int_equal(original, known ? (int64_t)model[id].sequence : -1);
