@@ -48,7 +48,7 @@ enum {
     FUTURE_S = 1 << 16,
     CLOCK_BACK_S = 1 << 15,
     CLOCK_APART_S = 60, /* shards' clocks */
-    SPINS_MAX = 1000, /* then the holder has been put off its processor */
+    SPINS_MAX = 1000,   /* then the holder has been put off its processor */
 };
 
 #define SEQUENCE_MASK ((UINT64_C(1) << SEQUENCE_BITS) - 1)
