@@ -35,6 +35,7 @@ struct sender {
     struct send_options options;
     const struct send_protocol *protocol;
     struct addrinfo *address;
+    char *host; /* as in the URL */
     struct send_totals totals;
     struct line *line;
     struct pollfd *poll;
@@ -478,7 +479,7 @@ static int read_url(struct sender *sender, const char *url)
     rest += 3;
     const char *path = strchr(rest, '/');
     size_t length = path == NULL ? strlen(rest) : (size_t)(path - rest);
-    char *host = strndup(rest, length);
+    char *host = sender->host = strndup(rest, length);
     char *colon = host == NULL ? NULL : strrchr(host, ':');
     if (colon != NULL && strchr(colon, ']') == NULL)
         *colon = '\0';
@@ -536,6 +537,7 @@ static void finish(struct sender *sender)
     free(sender->poll);
     send_feed_close(sender->options.feed);
     freeaddrinfo(sender->address);
+    free(sender->host);
     free(sender);
 }
 
@@ -554,6 +556,8 @@ int send_main(int count, char **words)
     if (result == 0)
         result = read_url(sender, arguments.to);
     if (result != 0) {
+        if (sender != NULL)
+            free(sender->host);
         free(sender);
         return result < 0 ? 0 : result;
     }
