@@ -67,18 +67,31 @@ static uint8_t *refuse_text(const struct row *row, const struct column *column, 
     return NULL;
 }
 
+/* The data and what is merged into it, as jsonb. */
+static uint8_t *refuse_data(const struct row *row, const struct column *column, unsigned flaws)
+{
+    enum { NAME_SHOWN = 64 };
+    struct refusal *refusal = row->refusal;
+    struct span member = event_flawed(row->event);
+    bool text = (flaws & (JSON_HAS_NUL | JSON_HAS_LONE_SURROGATE)) != 0;
+    member.length = member.length < NAME_SHOWN ? member.length : NAME_SHOWN;
+    refusal->code = text ? EVENT_UNSTORABLE_TEXT : EVENT_INVALID_FIELD;
+    snprintf(refusal->message, sizeof refusal->message, "%.*s: holds %s, which %s can't store",
+             SPAN_ARGS(member),
+             text ? "\\u0000 or half a surrogate pair" : "a number with too many digits",
+             column_type_sql(column->type));
+    return NULL;
+}
+
 /* ── Putting ────────────────────────────────────────────────────────────────────────────────── */
 
 /* jsonb and json keep the data's text; jsonb leads it with its version. */
-static uint8_t *put_data(const struct row *row, const struct column *column, unsigned from,
-                         uint8_t *at)
+static uint8_t *put_data(const struct row *row, const struct column *column, uint8_t *at)
 {
     bool binary = column->type == COLUMN_JSONB;
     unsigned flaws = binary ? row->event->data.flaws : 0;
-    if (UNLIKELY(flaws & (JSON_HAS_NUL | JSON_HAS_LONE_SURROGATE)))
-        return refuse_text(row, column, from);
-    if (UNLIKELY(flaws & JSON_HAS_HUGE_NUMBER))
-        return refuse_value(row, column, from);
+    if (UNLIKELY(flaws != 0))
+        return refuse_data(row, column, flaws);
     uint8_t *text = at + sizeof(uint32_t);
     *text = JSONB_VERSION;
     size_t length = event_put_data(row->event, text + binary);
@@ -234,7 +247,7 @@ static bool put_from(const struct row *row, const struct column *column, unsigne
         bool none = data->text.at == NULL || data->kind == JSON_NULL;
         if (none && (row->event->extras == 0 || (!json && column->type != COLUMN_TEXT)))
             return false;
-        *at = json ? put_data(row, column, from, *at) : put_whole_data(row, column, from, *at);
+        *at = json ? put_data(row, column, *at) : put_whole_data(row, column, from, *at);
         return true;
     }
     if (source == FROM_DATA_MEMBER) {

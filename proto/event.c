@@ -384,6 +384,17 @@ static unsigned flaws_of_extra(struct span member, struct span *name)
     return scan.flaws | flaws_of(span_of(at, (size_t)(scan.end - at)));
 }
 
+struct span event_flawed(const struct event *event)
+{
+    struct span name = event->bare ? SPAN("event") : SPAN("data");
+    if (event->data.text.at != NULL && flaws_of(event->data.text) != 0)
+        return name;
+    for (unsigned i = 0; i < event->extras; i++)
+        if (flaws_of_extra(event->extra[i], &name) != 0)
+            return name;
+    return name;
+}
+
 /* Somewhere in the event is a flaw. Is it in what is stored as data? */
 static enum event_code judge_flaws(const struct envelope *envelope)
 {

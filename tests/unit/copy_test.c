@@ -573,7 +573,7 @@ static void test_required(void **state)
                   EVENT_UNSTORABLE_TEXT,
                   "data: holds \\u0000 or half a surrogate pair, which jsonb can't store");
     check_refusal("data jsonb", "{\"type\":\"t\",\"x\":\"\\ud800\"}", EVENT_UNSTORABLE_TEXT,
-                  "data: holds \\u0000 or half a surrogate pair, which jsonb can't store");
+                  "\"x\": holds \\u0000 or half a surrogate pair, which jsonb can't store");
 }
 
 /* The bound holds where it is tightest: every byte of the data goes into many columns. */
