@@ -283,13 +283,15 @@ void conn_change_wire(struct conn *conn, struct turn *turn, struct wire *wire)
 
 void conn_deadline(struct conn *conn, struct turn *turn, uint64_t at_ns)
 {
-    (void)turn;
     if (conn->state != CONN_OPEN)
         return;
+    /* One that has passed comes in the next turn: a wire that asks for it again and again from its
+     * own deadline() must not keep the shard in this one. */
     if (at_ns == 0)
         timer_stop(conn->shard->timers, &conn->timer);
     else
-        timer_start(conn->shard->timers, &conn->timer, at_ns);
+        timer_start(conn->shard->timers, &conn->timer,
+                    at_ns > turn->now_ns ? at_ns : turn->now_ns + 1);
 }
 
 uint64_t conn_id(const struct conn *conn)
