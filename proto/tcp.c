@@ -13,12 +13,12 @@
 #include "core/buf.h"
 #include "core/log.h"
 #include "proto/cart.h"
+#include "proto/hello.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum format { FORMAT_NDJSON, FORMAT_LENGTH32 };
 enum state {
     STATE_FIRST,   /* nothing yet: a hello may come */
     STATE_VALUES,  /* values */
@@ -36,8 +36,9 @@ struct tcp {
     struct principal *principal;
     struct producer *producer;
     enum ack_level ack;
-    enum format format;
+    enum hello_format format;
     enum state state;
+    bool begun;          /* a first line has begun and not come to its end */
     bool greeting;       /* the welcome waits for the disk, and the values for the welcome */
     bool finishing;      /* acknowledge without waiting for the interval */
     uint32_t skip;       /* length32: bytes of the value to pass over */
@@ -112,7 +113,7 @@ static void set_deadline(struct tcp *tcp, struct turn *turn)
     uint64_t at = tcp->active_ns + tcp->house->idle_ns;
     if (tcp->released > tcp->acked)
         at = tcp->acked_ns + tcp->house->ack_interval_ns;
-    else if (tcp->state == STATE_FIRST)
+    else if (tcp->begun)
         at = tcp->active_ns + tcp->house->hello_ns;
     conn_deadline(tcp->wire.conn, turn, at);
 }
@@ -131,9 +132,8 @@ static void deadline(struct wire *wire, struct turn *turn)
 {
     struct tcp *tcp = mine(wire);
     ack_when_due(tcp, turn);
-    bool begun = conn_rest(wire->conn).length > 0;
     uint64_t quiet_ns = turn->now_ns - tcp->active_ns;
-    if (tcp->state == STATE_FIRST && begun && quiet_ns >= tcp->house->hello_ns) {
+    if (tcp->begun && quiet_ns >= tcp->house->hello_ns) {
         (void)say_error(tcp, turn, EVENT_INVALID_JSON, "the first line did not come to its end");
         conn_finish(wire->conn, turn);
     } else if (quiet_ns >= tcp->house->idle_ns) {
@@ -399,70 +399,6 @@ static size_t take_values(struct tcp *tcp, struct turn *turn, struct span run)
 
 /* ── The first line ─────────────────────────────────────────────────────────────────────────── */
 
-struct hello {
-    struct span token, producer;
-    enum ack_level ack;
-    enum format format;
-};
-
-static int word_of(struct span text, const char *const *words, int count_)
-{
-    for (int i = 0; i < count_; i++)
-        if (span_is(text, words[i]))
-            return i;
-    return -1;
-}
-
-/* One member of hello. NULL: good; else what is wrong with it. */
-static const char *hello_member(struct hello *hello, struct span name,
-                                const struct json_value *value)
-{
-    static const char *const acks[] = {"none", "received", "spooled", "stored"};
-    static const char *const formats[] = {"ndjson", "length32"};
-    if (value->kind != JSON_STRING || value->flaws != 0)
-        return "hello: every member must be a string";
-    struct span text = span_of(value->text.at + 1, value->text.length - 2);
-    if (span_is(name, "token")) {
-        hello->token = text;
-        return NULL;
-    }
-    if (span_is(name, "producer")) {
-        hello->producer = text;
-        return text.length >= 1 && text.length <= 128 && !value->escaped
-                   ? NULL
-                   : "hello.producer: must be 1 to 128 bytes, without escapes";
-    }
-    if (span_is(name, "ack")) {
-        int word = word_of(text, acks, COUNT_OF(acks));
-        hello->ack = word < 0 ? ACK_NONE : (enum ack_level)word;
-        return word < 0 ? "hello.ack: must be none, received, spooled or stored" : NULL;
-    }
-    if (span_is(name, "format")) {
-        int word = word_of(text, formats, COUNT_OF(formats));
-        hello->format = word < 0 ? FORMAT_NDJSON : (enum format)word;
-        return word < 0 ? "hello.format: must be ndjson or length32" : NULL;
-    }
-    return "hello: unknown member; there are token, ack, producer and format";
-}
-
-/* Is the line a hello? Then *out, or *wrong. */
-static bool read_hello(struct span line, struct hello *out, const char **wrong)
-{
-    struct json_value value, member;
-    struct span name;
-    size_t fault;
-    if (json_document(line, &value, &fault) != 0 || value.kind != JSON_OBJECT)
-        return false;
-    struct json_walk walk = json_walk(value.text);
-    if (!json_next(&walk, &name, &member) || !span_is(name, "hello") || member.kind != JSON_OBJECT)
-        return false;
-    *out = (struct hello){.ack = ACK_SPOOLED};
-    walk = json_walk(member.text);
-    while (*wrong == NULL && json_next(&walk, &name, &member))
-        *wrong = hello_member(out, name, &member);
-    return true;
-}
-
 /* 0, or WIRE_CLOSE after saying why not. */
 static ptrdiff_t admit(struct tcp *tcp, struct turn *turn, struct span token)
 {
@@ -484,14 +420,13 @@ static ptrdiff_t admit(struct tcp *tcp, struct turn *turn, struct span token)
 static ptrdiff_t say_welcome(struct tcp *tcp, struct turn *turn, const struct hello *hello,
                              const struct hold *after)
 {
-    static const char *const acks[] = {"none", "received", "spooled", "stored"};
     char line[256];
     int length = snprintf(
         line, sizeof line,
         "{\"welcome\":{\"server\":\"ringmain\",\"version\":\"%s\",\"connection\":\"%llx\","
         "\"ack\":\"%s\",\"format\":\"%s\",\"resume\":%llu}}\n",
-        RINGMAIN_VERSION, (unsigned long long)conn_id(tcp->wire.conn), acks[hello->ack],
-        hello->format == FORMAT_NDJSON ? "ndjson" : "length32", (unsigned long long)tcp->values);
+        RINGMAIN_VERSION, (unsigned long long)conn_id(tcp->wire.conn), hello_ack_name(hello->ack),
+        hello_format_name(hello->format), (unsigned long long)tcp->values);
     if (!after->has_through)
         return conn_send(tcp->wire.conn, turn, line, (size_t)length) ? 0 : WIRE_CLOSE;
     struct hold hold = *after;
@@ -554,27 +489,20 @@ static ptrdiff_t first_line(struct tcp *tcp, struct turn *turn, struct span run)
     struct span line;
     size_t used;
     struct hello hello;
-    const char *wrong = NULL;
+    char why[HELLO_WHY];
     enum cut cut = cut_line(tcp, run, &line, &used);
     if (cut == CUT_MORE)
         return 0;
     if (cut == CUT_NOTHING)
         return (ptrdiff_t)used; /* a blank line is not the first one */
     tcp->state = STATE_VALUES;
-    if (cut == CUT_VALUE && read_hello(line, &hello, &wrong)) {
-        if (wrong != NULL)
-            return say_error(tcp, turn, EVENT_INVALID_FIELD, wrong);
+    if (cut == CUT_VALUE && hello_read(line, &hello, why)) {
+        if (why[0] != '\0')
+            return say_error(tcp, turn, EVENT_INVALID_FIELD, why);
         ptrdiff_t result = greet(tcp, turn, &hello);
         return result != 0 ? result : (ptrdiff_t)used;
     }
     return admit(tcp, turn, (struct span){0});
-}
-
-static bool is_hello(struct span line)
-{
-    struct hello hello;
-    const char *wrong = NULL;
-    return read_hello(line, &hello, &wrong);
 }
 
 static ptrdiff_t input(struct wire *wire, struct turn *turn, uint8_t *at, size_t length)
@@ -587,6 +515,7 @@ static ptrdiff_t input(struct wire *wire, struct turn *turn, uint8_t *at, size_t
         if (first < 0)
             return first;
         used += (size_t)first;
+        tcp->begun = tcp->state == STATE_FIRST && used < length;
         if (tcp->state == STATE_FIRST && first == 0) {
             set_deadline(tcp, turn);
             return (ptrdiff_t)used;
@@ -598,6 +527,18 @@ static ptrdiff_t input(struct wire *wire, struct turn *turn, uint8_t *at, size_t
     return (ptrdiff_t)used;
 }
 
+/* May the only line, which has no newline, be a value? One that may not has been answered. */
+static bool only_line(struct tcp *tcp, struct turn *turn, struct span rest)
+{
+    struct hello hello;
+    char why[HELLO_WHY];
+    if (hello_read(rest, &hello, why)) {
+        (void)say_error(tcp, turn, EVENT_INVALID_JSON, "hello: the line did not come to its end");
+        return false;
+    }
+    return admit(tcp, turn, (struct span){0}) == 0;
+}
+
 /*
  * A last line without its newline is a value too: `printf '…' | nc` sends one. But of a named producer that died
  * while it wrote, the kernel sends the beginning of a line: to count that as a value would make the producer,
@@ -607,6 +548,8 @@ static void last_line(struct tcp *tcp, struct turn *turn, struct span rest)
 {
     struct refusal refusal = {.code = EVENT_OVERLOADED, .message = "event: no room at the moment"};
     unsigned taken;
+    if (tcp->state == STATE_FIRST && !only_line(tcp, turn, rest))
+        return;
     bool good = parse(tcp, turn, rest, &tcp->house->events[0], &refusal) == EVENT_ACCEPTED;
     if (good && !flush(tcp, turn, 1, &taken)) {
         refusal = (struct refusal){EVENT_OVERLOADED, "event: no room at the moment"};
@@ -622,9 +565,7 @@ static void ended(struct wire *wire, struct turn *turn)
     struct tcp *tcp = mine(wire);
     struct span rest = conn_rest(wire->conn);
     tcp->finishing = true;
-    bool first = tcp->state == STATE_FIRST;
-    bool may = !first || (!tcp->house->admission->required && !is_hello(rest));
-    if (tcp->format == FORMAT_NDJSON && tcp->state != STATE_SKIPPING && may && !blank(rest))
+    if (tcp->format == FORMAT_NDJSON && tcp->state != STATE_SKIPPING && !blank(rest))
         last_line(tcp, turn, rest);
     ack_when_due(tcp, turn);
     conn_finish(wire->conn, turn);

@@ -269,8 +269,8 @@ static void bad_hellos(void **state)
          "hello.ack: must be none, received, spooled or stored"},
         {"{\"hello\":{\"format\":\"xml\"}}\n", "hello.format: must be ndjson or length32"},
         {"{\"hello\":{\"producer\":\"\"}}\n", "hello.producer: must be 1 to 128 bytes"},
-        {"{\"hello\":{\"producers\":\"p\"}}\n", "hello: unknown member"},
-        {"{\"hello\":{\"ack\":1}}\n", "hello: every member must be a string"},
+        {"{\"hello\":{\"producers\":\"p\"}}\n", "hello.producers: is not known"},
+        {"{\"hello\":{\"ack\":1}}\n", "hello.ack: must be a string"},
         {"{\"hello\":{\"token\":\"bad\"}}\n",
          "\"code\":\"UNAUTHORIZED\",\"message\":\"token expired\""},
         {"{\"hello\":{\"token\":\"often\"}}\n", "\"code\":\"RATE_LIMITED\""},
@@ -427,9 +427,43 @@ static void half_a_line(void **state)
     expect_said("{\"ack\":1}\n");
     end();
     begin();
-    say("{\"hello\":{}}"); /* nor is a hello an event */
+    say("{\"type\":\"a\"}\n{\"type\":"); /* nobody will come again */
     conn.wire->ops->ended(conn.wire, &turn);
-    expect_seen("");
+    expect_said("{\"reject\":2,\"code\":\"INVALID_JSON\"");
+    end();
+}
+
+/* A hello that was cut off is not taken for an event: there may be a token in it. */
+static void only_line_without_newline(void **state)
+{
+    static const char *const lines[] = {"{\"hello\":{\"token\":\"t\"}}", "{\"type\":\"a\"}"};
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        begin();
+        admission.required = i >= 2;
+        say(lines[i % 2]);
+        conn.wire->ops->ended(conn.wire, &turn);
+        expect_seen(i == 1 ? "a//\n" : "");
+        if (i != 1)
+            expect_said(i == 3 ? "UNAUTHORIZED" : "hello: the line did not come to its end");
+        assert_true(conn.finished);
+        end();
+    }
+    admission.required = false;
+}
+
+/* Each deadline lies ahead, or it would come at once, for ever. */
+static void silence(void **state)
+{
+    (void)state;
+    begin();
+    for (unsigned i = 0; i < 20 && !conn.finished; i++) {
+        assert_true(conn.deadline_ns > turn.now_ns);
+        turn.now_ns = conn.deadline_ns;
+        conn.wire->ops->deadline(conn.wire, &turn);
+    }
+    assert_true(conn.finished);
+    expect_sent("");
     end();
 }
 
@@ -470,6 +504,8 @@ int main(void)
         cmocka_unit_test(too_many_producers),
         cmocka_unit_test(last_line_without_newline),
         cmocka_unit_test(half_a_line),
+        cmocka_unit_test(only_line_without_newline),
+        cmocka_unit_test(silence),
         cmocka_unit_test(idle_and_slow),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
