@@ -70,8 +70,10 @@ cases() {
 
 finish() {
     if [ "$failures" -ne 0 ] && [ -f "$LOG" ]; then
-        echo "# the end of ringmain's log:"
-        tail -n 15 "$LOG" | sed 's/^/# /'
+        echo "# what ringmain logged:"
+        grep -vE '^time=[^ ]* level=(info|debug) ' "$LOG" | uniq | head -n 40 | sed 's/^/# /'
+        echo "# and its end:"
+        tail -n 5 "$LOG" | sed 's/^/# /'
     fi
     [ "$failures" -eq 0 ]
     exit
