@@ -126,6 +126,16 @@ static void check_streams(struct check *check, const struct config *config)
             config->stream[i].name);
 }
 
+/* As every event's type (CONTRACTS.md 1); empty: there are no bare events. */
+static void check_bare_type(struct check *check, const char *type)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-";
+    size_t length = strlen(type);
+    demand(check, length <= 64 && strspn(type, allowed) == length,
+           "events.bare_type = %.80s: allowed: 1 to 64 of A-Z a-z 0-9 _ . : -, or empty", type);
+}
+
 unsigned config_check(const struct config *config, FILE *errors)
 {
     struct check check = {.errors = errors};
@@ -136,5 +146,6 @@ unsigned config_check(const struct config *config, FILE *errors)
     check_address(&check, "metrics", config->listen_metrics);
     check_auth(&check, config);
     check_streams(&check, config);
+    check_bare_type(&check, config->events_bare_type);
     return check.failures;
 }

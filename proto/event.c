@@ -182,7 +182,7 @@ static struct span unescape(struct envelope *envelope, enum member member, struc
 }
 
 /* A-Z a-z 0-9 _ . : - */
-static inline bool is_type(struct span type)
+static inline bool all_allowed(struct span type)
 {
     static const uint8_t allowed[256] = {
         ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['0' ... '9'] = 1, ['_'] = 1,
@@ -194,6 +194,16 @@ static inline bool is_type(struct span type)
     for (; at < end; at++)
         fine &= allowed[*at];
     return fine != 0;
+}
+
+static inline bool is_type(struct span text)
+{
+    return text.length - 1 < EVENT_TYPE_MAX && all_allowed(text);
+}
+
+bool event_is_type(struct span text)
+{
+    return is_type(text);
 }
 
 /* A text that cannot be used is absent, so that no answer names an event by it. */
@@ -215,7 +225,7 @@ static inline void take_string(struct envelope *envelope, enum member member, st
         fine = inside.length - 1 < EVENT_TEXT_MAX;
         *text_of(event, member) = inside;
     } else if (member == TYPE) {
-        fine = inside.length - 1 < EVENT_TYPE_MAX && is_type(inside);
+        fine = is_type(inside);
         event->type = inside;
     } else {
         fine = event_time_parse(inside, &event->timestamp_us);

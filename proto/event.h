@@ -75,6 +75,9 @@ struct event_rules {
     bool keep_flaws;
 };
 
+/* May this be an event's type: 1 to EVENT_TYPE_MAX of A-Z a-z 0-9 _ . : - ? */
+bool event_is_type(struct span text);
+
 /* EVENT_ACCEPTED: *out is filled. Else the code, with refusal->message saying which member and why,
  * and out->id filled where the event had a usable one (so that the answer can name it). */
 NODISCARD enum event_code event_parse(struct span text, const struct event_rules *rules,

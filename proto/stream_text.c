@@ -355,14 +355,6 @@ bool stream_text_columns(struct stream *stream, const char *text, char *why)
 
 /* ── Types of events ────────────────────────────────────────────────────────────────────────── */
 
-static bool type_good(struct span type)
-{
-    for (size_t i = 0; i < type.length; i++)
-        if (!name_byte((char)type.at[i]) && strchr(".:-", type.at[i]) == NULL)
-            return false;
-    return type.length >= 1 && type.length <= EVENT_TYPE_MAX;
-}
-
 bool stream_text_types(struct stream *stream, char *why)
 {
     for (const char *at = stream->types_text;;) {
@@ -375,7 +367,7 @@ bool stream_text_types(struct stream *stream, char *why)
         if (length == 0 && *next == 0)
             break;
         struct span type = span_of(at, length);
-        if (!type_good(type))
+        if (!event_is_type(type))
             return fail(why, "event type '%.*s': allowed: 1 to %d of A-Z a-z 0-9 _ . : -",
                         length > 80 ? 80 : (int)length, at, EVENT_TYPE_MAX);
         if (stream->types == STREAM_TYPES_MAX)
