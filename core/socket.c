@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -24,6 +25,8 @@ static int split(const char *address, char host[HOST_MAX], const char **port)
     if (length >= 2 && address[0] == '[' && address[length - 1] == ']') {
         address++;
         length -= 2;
+    } else if (memchr(address, ':', length) != NULL) {
+        return -EINVAL; /* an IPv6 address without its brackets */
     }
     if (length >= HOST_MAX)
         return -EINVAL;
@@ -79,19 +82,14 @@ static int open_bound(const struct addrinfo *at, bool shared)
     return result;
 }
 
-static int open_listener(const struct addrinfo *at)
+static int open_listener(const struct addrinfo *at, bool shared)
 {
-    int listener = open_bound(at, true);
+    int listener = open_bound(at, shared);
     if (listener < 0 || listen(listener, BACKLOG) == 0)
         return listener;
     int result = -errno;
     close(listener);
     return result;
-}
-
-static int open_unshared(const struct addrinfo *at)
-{
-    return open_bound(at, false);
 }
 
 static void explain(int error, const char *address, char *why)
@@ -125,14 +123,15 @@ static uint16_t port_of(int socket)
 }
 
 /* The first of the address's meanings that works. */
-static int open_first(const char *address, int (*open)(const struct addrinfo *at), char *why)
+static int open_first(const char *address, bool shared,
+                      int (*open)(const struct addrinfo *at, bool shared), char *why)
 {
     struct addrinfo *found;
     int result = resolve(address, &found, why);
     if (result < 0)
         return result;
     for (struct addrinfo *at = found; at; at = at->ai_next)
-        if ((result = open(at)) >= 0)
+        if ((result = open(at, shared)) >= 0)
             break;
     freeaddrinfo(found);
     if (result < 0)
@@ -142,15 +141,25 @@ static int open_first(const char *address, int (*open)(const struct addrinfo *at
 
 int socket_listen(const char *address, uint16_t *bound, char *why)
 {
-    int listener = open_first(address, open_listener, why);
+    int listener = open_first(address, true, open_listener, why);
     if (listener >= 0 && bound)
         *bound = port_of(listener);
     return listener;
 }
 
+int socket_listen_alone(const char *address, uint16_t *bound, char *why)
+{
+    int listener = open_first(address, false, open_listener, why);
+    if (listener < 0)
+        return listener;
+    must(fcntl(listener, F_SETFL, O_NONBLOCK) == 0);
+    *bound = port_of(listener);
+    return listener;
+}
+
 int socket_unused(const char *address, char *why)
 {
-    int bound = open_first(address, open_unshared, why);
+    int bound = open_first(address, false, open_bound, why);
     if (bound < 0)
         return bound;
     close(bound);

@@ -20,6 +20,9 @@ enum { SOCKET_PEER_MAX = 56 }; /* bytes of "[address]:port" with its end */
  */
 NODISCARD int socket_listen(const char *address, uint16_t *bound, char *why);
 
+/* The same for poll(2): it does not block, and nobody shares it. */
+NODISCARD int socket_listen_alone(const char *address, uint16_t *bound, char *why);
+
 /* Does anybody listen there already? Sharing a port hides that: a second server
  * started by mistake would get half of the connections. 0, or as socket_listen(). */
 NODISCARD int socket_unused(const char *address, char *why);

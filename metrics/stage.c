@@ -16,7 +16,7 @@
 #include "metrics/stage.h"
 #include "core/clock.h"
 #include "core/log.h"
-#include "metrics/listen.h"
+#include "core/socket.h"
 #include "metrics/visitor.h"
 #include "metrics/window.h"
 
@@ -168,7 +168,7 @@ static int open_sockets(struct metrics_stage *stage, uint16_t *port, char *why)
 {
     const char *address = stage->source.options.address;
     if (address[0] != '\0') {
-        stage->listener = listen_open(address, port, why);
+        stage->listener = socket_listen_alone(address, port, why);
         if (stage->listener < 0)
             return stage->listener;
     }

@@ -17,6 +17,14 @@ int socket_listen(const char *address, uint16_t *bound, char *why)
     return net_listen();
 }
 
+int socket_listen_alone(const char *address, uint16_t *bound, char *why)
+{
+    (void)address;
+    (void)bound;
+    (void)why;
+    return -ENOSYS; /* there is no metrics stage here */
+}
+
 int socket_unused(const char *address, char *why)
 {
     (void)address;
