@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, WHY = 256, HOST_MAX = 256 };
+enum { BACKLOG = 4096, HOST_MAX = 256 };
 
 /* "host:port" → both; a host in brackets loses them, "*" or nothing is every address. */
 static int split(const char *address, char host[HOST_MAX], const char **port)
@@ -46,12 +46,13 @@ static int resolve(const char *address, struct addrinfo **out, char *why)
                              .ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     if (split(address, host, &port) < 0) {
-        snprintf(why, WHY, "%s: an address to listen on is host:port or [IPv6]:port", address);
+        snprintf(why, SOCKET_WHY, "%s: an address to listen on is host:port or [IPv6]:port",
+                 address);
         return -EINVAL;
     }
     int error = getaddrinfo(host[0] ? host : NULL, port, &hints, out);
     if (error != 0) {
-        snprintf(why, WHY, "%s: %s", address, gai_strerror(error));
+        snprintf(why, SOCKET_WHY, "%s: %s", address, gai_strerror(error));
         return -EINVAL;
     }
     return 0;
@@ -95,17 +96,17 @@ static int open_listener(const struct addrinfo *at, bool shared)
 static void explain(int error, const char *address, char *why)
 {
     if (error == -EADDRINUSE)
-        snprintf(why, WHY, "%s: another program listens there (see: ss -ltnp)", address);
+        snprintf(why, SOCKET_WHY, "%s: another program listens there (see: ss -ltnp)", address);
     else if (error == -EACCES)
         snprintf(
-            why, WHY,
+            why, SOCKET_WHY,
             "%s: ports below 1024 need CAP_NET_BIND_SERVICE (AmbientCapabilities= in the service)",
             address);
     else if (error == -EADDRNOTAVAIL)
-        snprintf(why, WHY, "%s: this machine does not have that address (see: ip address)",
+        snprintf(why, SOCKET_WHY, "%s: this machine does not have that address (see: ip address)",
                  address);
     else
-        snprintf(why, WHY, "%s: cannot listen: %s", address, strerror(-error));
+        snprintf(why, SOCKET_WHY, "%s: cannot listen: %s", address, strerror(-error));
 }
 
 union name {

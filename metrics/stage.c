@@ -35,7 +35,7 @@ enum { POLL_END, POLL_DOOR, POLL_VISITORS, POLL_COUNT = POLL_VISITORS + VISITORS
 
 static const uint64_t refresh_ns = STATS_REFRESH_MS * (uint64_t)1000000;
 
-_Static_assert((int)METRICS_STAGE_WHY == (int)LISTEN_WHY, "sentences are passed on");
+_Static_assert((int)METRICS_STAGE_WHY == (int)SOCKET_WHY, "sentences are passed on");
 
 struct metrics_stage {
     struct answer_source source;
