@@ -45,4 +45,11 @@ static inline uint32_t get_be32(const uint8_t *at)
     return be32toh(value);
 }
 
+static inline uint64_t get_be64(const uint8_t *at)
+{
+    uint64_t value;
+    memcpy(&value, at, sizeof value);
+    return be64toh(value);
+}
+
 #endif

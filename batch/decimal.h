@@ -31,4 +31,9 @@ NODISCARD bool decimal_integer(const struct decimal *decimal, int64_t least, int
  */
 size_t decimal_numeric(const struct decimal *decimal, uint8_t *out);
 
+/* The other way: a binary numeric as a JSON number, with all digits of its scale. Writes at most
+ * decimal_text_bytes_max() bytes, no NUL; returns how many, 0: it is not one, or not a number. */
+size_t decimal_text_bytes_max(struct span numeric);
+size_t decimal_text(struct span numeric, char *out);
+
 #endif

@@ -26,7 +26,8 @@ enum verdict poison_judge(const char sqlstate[6])
     } table[] = {
         {"57014", VERDICT_TOO_BIG}, /* query_canceled */
         {"25006", VERDICT_LOST},    /* read_only_sql_transaction: a standby */
-        {"P0001", VERDICT_ROW},     /* raise_exception: somebody's trigger does not want the row */
+        {"P0", VERDICT_ROW},        /* PL/pgSQL: somebody's trigger does not want the row */
+        {"21", VERDICT_ROW},        /* cardinality violation: nor does its query */
         {"22", VERDICT_ROW},        /* data exception */
         {"23", VERDICT_ROW},        /* integrity constraint violation */
         {"54", VERDICT_ROW},        /* program limit exceeded: an index entry, a row */

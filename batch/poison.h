@@ -13,7 +13,7 @@
 #include "batch/postgres.h"
 
 enum verdict {
-    VERDICT_ROW,     /* 22, 23, 54, P0001: this row will never fit */
+    VERDICT_ROW,     /* 21, 22, 23, 54, P0: this row will never fit */
     VERDICT_RETRY,   /* 40, 53, 55, 57: the same again, later */
     VERDICT_LOST,    /* 08, 25006: not with this connection */
     VERDICT_TOO_BIG, /* 57014: somebody's time limit; a smaller batch may pass */

@@ -32,9 +32,14 @@ static const char own_tables[] =
     "if to_regclass('ringmain_dead_letters') is null then"
     " create table ringmain_dead_letters (node text, shard int, epoch bigint, seq bigint, stream "
     "text,"
-    "  raw bytea, reason text, sqlstate text, at timestamptz not null default now());"
+    "  copy_sql text, raw bytea, reason text, sqlstate text, at timestamptz not null default "
+    "now());"
     " comment on table ringmain_dead_letters is"
-    "  'Rows that Postgres refused, as binary COPY tuples, with the reason.';"
+    "  'Rows that Postgres refused, as binary COPY tuples, with the reason: see ringmain "
+    "dead-letters.';"
+    "elsif not exists (select from pg_attribute where attname = 'copy_sql'"
+    "  and attrelid = to_regclass('ringmain_dead_letters')) then"
+    " alter table ringmain_dead_letters add column copy_sql text;" /* before 0.1.0 it had none */
     "end if; end $ringmain$;";
 
 /* ── Making ─────────────────────────────────────────────────────────────────────────────────── */

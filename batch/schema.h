@@ -5,7 +5,8 @@
  * operator's words, and no event is sent.
  *
  *   ringmain_checkpoint    (node, shard, epoch) → next_seq: rows with a smaller sequence are stored
- *   ringmain_dead_letters  rows that Postgres refused: raw is the row in COPY's binary format
+ *   ringmain_dead_letters  rows that Postgres refused: raw is the row in COPY's binary format,
+ *                          copy_sql the statement that it belongs to
  */
 #ifndef BATCH_SCHEMA_H
 #define BATCH_SCHEMA_H

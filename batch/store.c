@@ -118,12 +118,15 @@ static bool put_advance(struct buf *sql, const struct store_job *job)
 static bool put_burial(struct buf *sql, const struct store_job *job)
 {
     const struct dead_row *dead = &job->batch->dead;
-    return put(sql, "insert into ringmain_dead_letters "
-                    "(node, shard, epoch, seq, stream, raw, reason, sqlstate) values (") &&
+    return put(sql,
+               "insert into ringmain_dead_letters "
+               "(node, shard, epoch, seq, stream, copy_sql, raw, reason, sqlstate) values (") &&
            sql_put_text(sql, span_of_string(job->node)) &&
            buf_print(sql, ",%u,%lld,%lld,", job->dead_at->shard, (long long)job->dead_at->epoch,
                      (long long)dead->sequence) &&
            sql_put_text(sql, span_of_string(job->targets->at[dead->target].name)) &&
+           put(sql, ",") &&
+           sql_put_text(sql, span_of_string(job->targets->at[dead->target].copy_sql)) &&
            put(sql, ",") && sql_put_bytes(sql, dead->bytes) && put(sql, ",") &&
            sql_put_text(sql, span_of_string(job->poison->reason)) && put(sql, ",") &&
            sql_put_text(sql, span_of_string(job->poison->sqlstate)) && put(sql, ");");

@@ -12,7 +12,7 @@
  * known. When the outcome of a commit is unknown it reconnects, reads the checkpoint with a row
  * lock, and goes on from there.
  *
- * SQLSTATE classes: 22, 23, 54 (and P0001, a trigger's raise): the row's fault → dead letter; 08,
+ * SQLSTATE classes: 21, 22, 23, 54 (and P0, a trigger's raise): the row's fault → dead letter; 08,
  * 40, 53, 57 (and 55, 25006): retried with jitter; 42, 28, 3D (and any other): the stream is held
  * and the log says what to mend; tried again every hold_retry_ms. A connection that can't be
  * opened, whatever the reason, is retried with jitter: libpq gives no SQLSTATE.

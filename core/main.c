@@ -4,6 +4,7 @@
  */
 #include "core/command.h"
 #include "core/config.h"
+#include "core/dead_letters.h"
 #include "core/log.h"
 #include "core/send.h"
 #include "core/serve.h"
@@ -37,15 +38,16 @@ static const struct command_option options[] = {
 
 static int usage(FILE *out)
 {
-    fputs(
-        "ringmain serve|check|token|send|version [options]\n\n"
-        "  serve     take in events, keep them safe, store them in Postgres; SIGTERM drains and "
-        "stops\n"
-        "  check     read the configuration and say whether it is good\n"
-        "  token     mint a development token with the configured secret (ringmain token --help)\n"
-        "  send      send events from files to a running ringmain (ringmain send --help)\n"
-        "  version   print the version\n",
-        out);
+    fputs("ringmain serve|check|token|send|dead-letters|version [options]\n\n"
+          "  serve         take in events, keep them safe, store them in Postgres; SIGTERM drains\n"
+          "                and stops\n"
+          "  check         read the configuration and say whether it is good\n"
+          "  token         mint a development token with the configured secret\n"
+          "  send          send events from files to a running ringmain\n"
+          "  dead-letters  list, export or retry the rows that Postgres refused\n"
+          "  version       print the version\n\n"
+          "Each of them explains itself with --help.\n",
+          out);
     return out == stdout ? 0 : 2;
 }
 
@@ -159,6 +161,8 @@ int main(int count, char **words)
         return configured(command, words + 2);
     if (strcmp(command, "send") == 0)
         return send_main(count - 2, words + 2);
+    if (strcmp(command, "dead-letters") == 0)
+        return dead_letters_main(words + 2);
     if (strcmp(command, "token") == 0)
         return token_main(words + 2);
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0) {

@@ -16,14 +16,14 @@ static void classes(void **state)
         const char *sqlstate;
         enum verdict verdict;
     } cases[] = {
-        {"22P02", VERDICT_ROW},   {"22021", VERDICT_ROW},     {"23505", VERDICT_ROW},
-        {"23514", VERDICT_ROW},   {"54000", VERDICT_ROW},     {"P0001", VERDICT_ROW},
-        {"P0002", VERDICT_HOLD},  {"40001", VERDICT_RETRY},   {"40P01", VERDICT_RETRY},
-        {"53100", VERDICT_RETRY}, {"55P03", VERDICT_RETRY},   {"57P01", VERDICT_RETRY},
-        {"57P03", VERDICT_RETRY}, {"08006", VERDICT_LOST},    {"25006", VERDICT_LOST},
-        {"25P02", VERDICT_HOLD},  {"42703", VERDICT_HOLD},    {"42501", VERDICT_HOLD},
-        {"28P01", VERDICT_HOLD},  {"3D000", VERDICT_HOLD},    {"XX000", VERDICT_HOLD},
-        {"", VERDICT_HOLD},       {"57014", VERDICT_TOO_BIG},
+        {"22P02", VERDICT_ROW},   {"22021", VERDICT_ROW},   {"23505", VERDICT_ROW},
+        {"23514", VERDICT_ROW},   {"54000", VERDICT_ROW},   {"P0001", VERDICT_ROW},
+        {"P0004", VERDICT_ROW},   {"21000", VERDICT_ROW},   {"40001", VERDICT_RETRY},
+        {"40P01", VERDICT_RETRY}, {"53100", VERDICT_RETRY}, {"55P03", VERDICT_RETRY},
+        {"57P01", VERDICT_RETRY}, {"57P03", VERDICT_RETRY}, {"08006", VERDICT_LOST},
+        {"25006", VERDICT_LOST},  {"25P02", VERDICT_HOLD},  {"42703", VERDICT_HOLD},
+        {"42501", VERDICT_HOLD},  {"28P01", VERDICT_HOLD},  {"3D000", VERDICT_HOLD},
+        {"XX000", VERDICT_HOLD},  {"", VERDICT_HOLD},       {"57014", VERDICT_TOO_BIG},
     };
     for (unsigned i = 0; i < COUNT_OF(cases); i++) {
         char sqlstate[6] = {0};

@@ -75,6 +75,8 @@ static void a_dead_letter_holds_the_row(void **state)
         snprintf(hex + 2 + 2 * i, 3, "%02x", row[i]);
     assert_string_equal(rig_sql("select raw from ringmain_dead_letters"), hex);
     assert_string_equal(rig_sql("select stream from ringmain_dead_letters"), "u");
+    assert_string_equal(rig_sql("select copy_sql from ringmain_dead_letters"),
+                        "COPY \"u\" (\"n\",\"body\") FROM STDIN (FORMAT binary)");
     assert_string_equal(rig_sql("select reason from ringmain_dead_letters"),
                         "new row for relation \"u\" violates check constraint \"u_n_check\"");
     finish(rig, 1);
@@ -249,7 +251,7 @@ static void a_revoked_right(void **state)
         " primary key (node, shard, epoch));"
         "create table ringmain_dead_letters (node text, shard int, epoch bigint, seq bigint, "
         "stream text,"
-        " raw bytea, reason text, sqlstate text, at timestamptz default now())");
+        " copy_sql text, raw bytea, reason text, sqlstate text, at timestamptz default now())");
     rig_sql("do $$ begin execute format('grant usage on schema %I to clerk; grant all on all "
             "tables in schema %I to clerk',"
             " current_schema, current_schema); end $$");
