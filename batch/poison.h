@@ -20,6 +20,8 @@ enum verdict {
     VERDICT_HOLD,    /* everything else: somebody has to mend something */
 };
 enum verdict poison_judge(const char sqlstate[6]);
+/* The same of a batch that was refused: where COPY was at counts as well. */
+enum verdict poison_judge_batch(const struct postgres_error *error);
 
 /* The line in "COPY events, line 123, column data", from 1; 0: the context names none. */
 uint64_t poison_line(const char *context);

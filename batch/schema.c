@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A column fits when its binary input takes what the encoder writes for the stream's type: the type
- * itself, a domain over it, and for text its relatives, whose bytes are the same. A column that the
- * stream does not fill must be able to do without: a default, an identity, or nulls.
+ * itself, a domain over it, and for text its relatives and enums, whose bytes are the same. A column
+ * that the stream does not fill must be able to do without: a default, an identity, or nulls.
  *
  * Tables are made under an advisory lock, since two
  * writers that start together would both find them absent.
@@ -159,8 +159,8 @@ static struct span table_in_copy(const char *copy_sql)
 
 /* A table without any column answers with one row of nulls, an absent one with none. */
 static const char columns_before[] =
-    "select a.attname, format_type(case t.typtype when 'd' then t.typbasetype else t.oid end, "
-    "null),"
+    "select a.attname, format_type(case t.typtype when 'd' then t.typbasetype"
+    " when 'e' then 'text'::regtype else t.oid end, null),"
     " a.attnotnull and not a.atthasdef and a.attidentity = '' and coalesce(t.typdefault, '') = '',"
     " a.attgenerated <> ''"
     " from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not "

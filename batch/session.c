@@ -271,12 +271,13 @@ static enum outcome refused(struct writer *writer, const struct batch *batch,
     const struct postgres_error *error = postgres_error(writer->postgres);
     if (store_overtaken(stage, error))
         return overtaken(writer);
-    enum verdict verdict = poison_judge(error->sqlstate);
+    enum verdict verdict = poison_judge_batch(error);
     if (verdict == VERDICT_TOO_BIG)
         poison_halve(&writer->poison, batch);
     if (verdict == VERDICT_ROW &&
         poison_suspect(&writer->poison, batch, stage == STORE_COPY ? (int)lot : -1, error)) {
-        writer->tables_known = false; /* a column's new type makes all rows look poisoned */
+        if (writer->poison.known) /* a column's new type makes all rows look poisoned */
+            writer->tables_known = false;
         return OUTCOME_AGAIN;
     }
     return outcome_of(writer, ANSWER_REFUSED);

@@ -190,9 +190,24 @@ static void text_is_cut_between_letters(void **state)
         assert_int_equal(text_cut(text, i), cut[i]);
 }
 
+/* The line makes the difference between a table that can't and a row that can't. */
+static void not_supported_at_a_line(void **state)
+{
+    (void)state;
+    struct postgres_error error = {.sqlstate = "0A000", .context = ""};
+    assert_int_equal(poison_judge_batch(&error), VERDICT_HOLD);
+    strcpy(error.context, "JSON data, line 1: ...\nCOPY t, line 7, column body");
+    assert_int_equal(poison_judge_batch(&error), VERDICT_ROW);
+    strcpy(error.sqlstate, "42703");
+    assert_int_equal(poison_judge_batch(&error), VERDICT_HOLD);
+    strcpy(error.sqlstate, "40001");
+    assert_int_equal(poison_judge_batch(&error), VERDICT_RETRY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(not_supported_at_a_line),
         cmocka_unit_test(classes),
         cmocka_unit_test(lines),
         cmocka_unit_test(the_hunt_ends_at_the_row),
