@@ -38,6 +38,19 @@ static int split(const char *address, char host[HOST_MAX], const char **port)
     return 0;
 }
 
+static bool is_port(const char *text)
+{
+    unsigned value = 0;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9')
+            return false;
+        value = value * 10 + (unsigned)(*text - '0');
+        if (value > UINT16_MAX)
+            return false;
+    }
+    return true;
+}
+
 static int resolve(const char *address, struct addrinfo **out, char *why)
 {
     char host[HOST_MAX];
@@ -45,7 +58,7 @@ static int resolve(const char *address, struct addrinfo **out, char *why)
     struct addrinfo hints = {.ai_family = AF_UNSPEC,
                              .ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    if (split(address, host, &port) < 0) {
+    if (split(address, host, &port) < 0 || !is_port(port)) {
         snprintf(why, SOCKET_WHY, "%s: an address to listen on is host:port or [IPv6]:port",
                  address);
         return -EINVAL;
