@@ -3,13 +3,11 @@
  * One struct holds the process. Each step of the table below has its make and its undo; start goes
  * down the table, a failure or the end goes back up from where it had come.
  */
-#include "core/serve.h"
+#include "core/server.h"
 
 #include "core/clock.h"
-#include "core/gateway.h"
 #include "core/limits.h"
 #include "core/log.h"
-#include "metrics/stage.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -21,46 +19,7 @@
 
 #define ECHO_NS 1000000000ull
 
-enum { WHY = 512, DESCRIPTORS_RESERVED = 256, WRITERS_MAX = 16 };
-
-/* Everything that belongs to one shard. */
-struct seat {
-    struct server *server; /* for the recovery's callbacks */
-    unsigned index;
-    bool orphan; /* of a higher shard count: only its spool is left to be stored */
-    struct spool *spool;
-    struct spool_recovery recovery;
-    struct producers *producers;
-    struct mail *to_writer, *from_writer;
-    struct gateway *gateway;
-    struct shard *shard;
-};
-
-struct server {
-    const struct config *config;
-    const struct serve_options *options;
-    struct node node;
-    char host[SPOOL_NODE_MAX + 1];
-    sigset_t signals;
-    struct streams *streams;
-    struct jwt_keys *keys;
-    struct spool_directory *directory;
-    struct dedup *dedup;
-    struct progress *progress;
-    struct stats *stats;
-    struct counters *counters; /* a shard each, then a writer each */
-    struct counters *counters_list[SHARDS_MAX + WRITERS_MAX];
-    struct seat seat[SHARDS_MAX];
-    unsigned shards, seats;
-    struct writer *writer[WRITERS_MAX];
-    struct sleeper writer_sleeper[WRITERS_MAX];
-    struct writer_source source[WRITERS_MAX][SHARDS_MAX];
-    unsigned sources[WRITERS_MAX], writers;
-    bool writers_running, shards_running;
-    struct metrics_stage *stage;
-    uint16_t port_tcp, port_http, port_metrics;
-    char why[WHY];
-};
+enum { DESCRIPTORS_RESERVED = 256 };
 
 /* ── What the configuration says ────────────────────────────────────────────────────────────── */
 
@@ -137,7 +96,7 @@ static int make_memory(struct server *server)
         dedup_open((uint64_t)server->config->dedup_ids, (uint32_t)server->config->dedup_window_s);
     if (server->progress == NULL || server->counters == NULL || server->stats == NULL ||
         server->dedup == NULL) {
-        snprintf(server->why, WHY, "no memory for %lld ids (dedup.ids)",
+        snprintf(server->why, SERVER_WHY, "no memory for %lld ids (dedup.ids)",
                  (long long)server->config->dedup_ids);
         return -ENOMEM;
     }
@@ -167,96 +126,14 @@ static void fill_node(struct server *server)
     };
 }
 
-/* ── Recovery ───────────────────────────────────────────────────────────────────────────────── */
-
-static void recovered_key(void *context, struct dedup_key key, uint64_t sequence, int64_t wall_us)
-{
-    const struct seat *seat = context;
-    struct ticket mine = {sequence, seat->index}, original;
-    bool evicted, taken;
-    taken = dedup_take(seat->server->dedup, key, mine, (uint32_t)(wall_us / 1000000), &original,
-                       &evicted);
-    (void)taken; /* twice on disk: only after an accepted loss */
-}
-
-static void recovered_mark(void *context, struct span name, uint64_t count_)
-{
-    const struct seat *seat = context;
-    struct seat *owner = &seat->server->seat[producers_shard(name, seat->server->shards)];
-    struct producer *producer = producers_get(owner->producers, name, clock_mono_ns());
-    if (producer != NULL && count_ > producer->count)
-        producer->count = count_;
-}
-
-static void say_recovery(const struct seat *seat)
-{
-    const struct spool_recovery *recovery = &seat->recovery;
-    if (recovery->loss[0] != '\0')
-        log_error("spool", "shard %u: acknowledged data was lost and accepted as such: %s",
-                  seat->index, recovery->loss);
-    log_info("spool", "shard %u: boot %llu, %llu events in %llu segments recovered, next is %llu%s",
-             seat->index, (unsigned long long)recovery->boot, (unsigned long long)recovery->rows,
-             (unsigned long long)recovery->segments, (unsigned long long)recovery->next,
-             recovery->torn_bytes > 0 ? "; a torn tail that nobody was told of was dropped" : "");
-}
-
-static int open_spool(struct server *server, unsigned index)
-{
-    const struct config *config = server->config;
-    struct seat *seat = &server->seat[index];
-    seat->recovery =
-        (struct spool_recovery){.context = seat, .key = recovered_key, .mark = recovered_mark};
-    struct spool_options options = {
-        .shared = server->directory,
-        .directory = config->spool_directory,
-        .node = server->node.name,
-        .shard = index,
-        .segment_bytes = (uint64_t)config->spool_segment_bytes,
-        .bytes_max = (uint64_t)config->spool_bytes,
-        .memory_bytes = (uint64_t)config->spool_memory,
-        .retain_us = config->spool_retain_stored_s * 1000000,
-        .in_flight_max = (unsigned)config->spool_in_flight,
-        .accept_loss = server->options->accept_loss,
-        .direct = config->spool_direct,
-        .streams = server->streams,
-        .counters = &server->counters[seat->orphan ? 0 : index],
-        .ring_owner = RING_OWNER_HOUSE,
-    };
-    /* Nothing more is written to an orphan's; the writer reads what is left there. */
-    int result = seat->orphan ? spool_recover(&options, &seat->recovery, server->why)
-                              : spool_open(&seat->spool, &options, &seat->recovery, server->why);
-    if (result != 0)
-        return result;
-    say_recovery(seat);
-    server->progress[index].durable = seat->recovery.next;
-    server->progress[index].stored = seat->recovery.oldest;
-    return 0;
-}
-
-static int make_spools(struct server *server)
+static int open_directory(struct server *server)
 {
     int result = spool_directory_open(
         &server->directory, server->config->spool_directory,
         server->config->node_name[0] != '\0' ? server->config->node_name : server->host,
         server->why);
-    if (result != 0)
-        return result;
-    fill_node(server);
-    uint64_t present = spool_directory_shards(server->directory);
-    for (unsigned i = 0; i < SHARDS_MAX; i++) {
-        struct seat *seat = &server->seat[i];
-        seat->server = server;
-        seat->index = i;
-        seat->orphan = i >= server->shards;
-        if (!seat->orphan &&
-            (seat->producers = producers_open((uint64_t)server->config->limits_producers)) == NULL)
-            return -ENOMEM;
-        if (!seat->orphan || (present >> i & 1) != 0)
-            server->seats = i + 1;
-    }
-    for (unsigned i = 0; result == 0 && i < server->seats; i++)
-        if (!server->seat[i].orphan || (present >> i & 1) != 0)
-            result = open_spool(server, i);
+    if (result == 0)
+        fill_node(server);
     return result;
 }
 
@@ -462,7 +339,7 @@ static int write_ready(struct server *server)
         fprintf(file, "TCP=%s\nHTTP=%s\nMETRICS=%s\nPID=%d\n", tcp, http, metrics, (int)getpid()) <
             0 ||
         fclose(file) != 0 || rename(name, config->node_ready_file) != 0) {
-        snprintf(server->why, WHY, "node.ready_file %s: %s", config->node_ready_file,
+        snprintf(server->why, SERVER_WHY, "node.ready_file %s: %s", config->node_ready_file,
                  strerror(errno));
         return -EIO;
     }
@@ -473,9 +350,9 @@ static int write_ready(struct server *server)
 
 static int start(struct server *server)
 {
-    static int (*const steps[])(struct server *) = {make_node,   make_memory,  make_spools,
-                                                    make_shards, make_writers, make_stage,
-                                                    open_doors,  write_ready};
+    static int (*const steps[])(struct server *) = {make_node,         make_memory, open_directory,
+                                                    serve_make_spools, make_shards, make_writers,
+                                                    make_stage,        open_doors,  write_ready};
     int result = 0;
     for (unsigned i = 0; result == 0 && i < COUNT_OF(steps); i++)
         result = steps[i](server);

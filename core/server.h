@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One struct holds the process. What core/serve*.c share; private to them.
+ */
+#ifndef CORE_SERVER_H
+#define CORE_SERVER_H
+
+#include "core/gateway.h"
+#include "core/serve.h"
+#include "metrics/stage.h"
+
+#include <signal.h>
+
+enum { SERVER_WHY = 512, WRITERS_MAX = 16 };
+
+/* Everything that belongs to one shard. */
+struct seat {
+    struct server *server; /* for the recovery's callbacks */
+    unsigned index;
+    bool orphan; /* of a higher shard count: only its spool is left to be stored */
+    struct spool *spool;
+    struct spool_recovery recovery;
+    struct producers *producers;
+    struct mail *to_writer, *from_writer;
+    struct gateway *gateway;
+    struct shard *shard;
+};
+
+struct server {
+    const struct config *config;
+    const struct serve_options *options;
+    struct node node;
+    char host[SPOOL_NODE_MAX + 1];
+    sigset_t signals;
+    struct streams *streams;
+    struct jwt_keys *keys;
+    struct spool_directory *directory;
+    struct dedup *dedup;
+    struct progress *progress;
+    struct stats *stats;
+    struct counters *counters; /* a shard each, then a writer each */
+    struct counters *counters_list[SHARDS_MAX + WRITERS_MAX];
+    struct seat seat[SHARDS_MAX];
+    unsigned shards, seats;
+    struct writer *writer[WRITERS_MAX];
+    struct sleeper writer_sleeper[WRITERS_MAX];
+    struct writer_source source[WRITERS_MAX][SHARDS_MAX];
+    unsigned sources[WRITERS_MAX], writers;
+    bool writers_running, shards_running;
+    struct metrics_stage *stage;
+    uint16_t port_tcp, port_http, port_metrics;
+    char why[SERVER_WHY];
+};
+
+/* Recovers the spools: of the shards that run, to write on, and of
+ * those that an earlier start left behind, to be read to their end. */
+NODISCARD int serve_make_spools(struct server *server);
+
+#endif
