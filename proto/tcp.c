@@ -8,51 +8,17 @@
  * The number of a value is tcp->values + its place;
  * a named producer's count is the same number, kept by the intake.
  */
-#include "proto/tcp.h"
+#include "proto/tcp_wire.h"
 
 #include "core/buf.h"
 #include "core/log.h"
 #include "proto/cart.h"
-#include "proto/hello.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum state {
-    STATE_FIRST,   /* nothing yet: a hello may come */
-    STATE_VALUES,  /* values */
-    STATE_SKIPPING /* the rest of a value that was too large */
-};
-
 enum { LENGTH_BYTES = 4, LINE_MAX_EXTRA = 4096 };
-
-/* hold->tag of a welcome; any other tag is the number of values that the hold speaks of. */
-#define TAG_WELCOME UINT64_MAX
-
-struct tcp {
-    struct wire wire;
-    struct tcp_house *house;
-    struct principal *principal;
-    struct producer *producer;
-    enum ack_level ack;
-    enum hello_format format;
-    enum state state;
-    bool begun;          /* a first line has begun and not come to its end */
-    bool greeting;       /* the welcome waits for the disk, and the values for the welcome */
-    bool finishing;      /* acknowledge without waiting for the interval */
-    uint32_t skip;       /* length32: bytes of the value to pass over */
-    uint64_t values;     /* judged: the number of the last value */
-    uint64_t released;   /* true at the level asked for … */
-    uint64_t acked;      /* … and told to the producer */
-    uint64_t acked_ns;   /* when */
-    uint64_t duplicates; /* among the values judged on this connection … */
-    uint64_t released_duplicates; /* … and among the released ones */
-    uint64_t active_ns;           /* last input */
-    struct bucket allowance;
-    struct hold due; /* what the values since the last hold wait for */
-    bool has_due;
-};
 
 static struct tcp *mine(struct wire *wire)
 {
@@ -80,8 +46,8 @@ static void say_reject(struct tcp *tcp, struct turn *turn, const struct refusal 
     buf_fini(&line);
 }
 
-static ptrdiff_t say_error(struct tcp *tcp, struct turn *turn, enum event_code code,
-                           const char *message)
+ptrdiff_t tcp_say_error(struct tcp *tcp, struct turn *turn, enum event_code code,
+                        const char *message)
 {
     struct buf line = {.max = 4096};
     if (buf_print(&line, "{\"error\":{\"code\":\"%s\",\"message\":", event_code_name(code)) &&
@@ -134,7 +100,8 @@ static void deadline(struct wire *wire, struct turn *turn)
     ack_when_due(tcp, turn);
     uint64_t quiet_ns = turn->now_ns - tcp->active_ns;
     if (tcp->begun && quiet_ns >= tcp->house->hello_ns) {
-        (void)say_error(tcp, turn, EVENT_INVALID_JSON, "the first line did not come to its end");
+        (void)tcp_say_error(tcp, turn, EVENT_INVALID_JSON,
+                            "the first line did not come to its end");
         conn_finish(wire->conn, turn);
     } else if (quiet_ns >= tcp->house->idle_ns) {
         conn_finish(wire->conn, turn);
@@ -399,89 +366,6 @@ static size_t take_values(struct tcp *tcp, struct turn *turn, struct span run)
 
 /* ── The first line ─────────────────────────────────────────────────────────────────────────── */
 
-/* 0, or WIRE_CLOSE after saying why not. */
-static ptrdiff_t admit(struct tcp *tcp, struct turn *turn, struct span token)
-{
-    const struct admission *admission = tcp->house->admission;
-    char why[128] = "a token is required";
-    if (token.at == NULL)
-        return admission->required ? say_error(tcp, turn, EVENT_UNAUTHORIZED, why) : 0;
-    struct principal found;
-    int verified =
-        admission->verify(admission->self, turn, token, conn_peer(tcp->wire.conn), &found, why);
-    if (verified == -EAGAIN)
-        return say_error(tcp, turn, EVENT_RATE_LIMITED, why);
-    if (verified != 0)
-        return say_error(tcp, turn, EVENT_UNAUTHORIZED, why);
-    tcp->principal = principal_copy(&found);
-    return tcp->principal != NULL ? 0 : say_error(tcp, turn, EVENT_OVERLOADED, "no memory");
-}
-
-static ptrdiff_t say_welcome(struct tcp *tcp, struct turn *turn, const struct hello *hello,
-                             const struct hold *after)
-{
-    char line[256];
-    int length = snprintf(
-        line, sizeof line,
-        "{\"welcome\":{\"server\":\"ringmain\",\"version\":\"%s\",\"connection\":\"%llx\","
-        "\"ack\":\"%s\",\"format\":\"%s\",\"resume\":%llu}}\n",
-        RINGMAIN_VERSION, (unsigned long long)conn_id(tcp->wire.conn), hello_ack_name(hello->ack),
-        hello_format_name(hello->format), (unsigned long long)tcp->values);
-    if (!after->has_through)
-        return conn_send(tcp->wire.conn, turn, line, (size_t)length) ? 0 : WIRE_CLOSE;
-    struct hold hold = *after;
-    hold.tag = TAG_WELCOME;
-    hold.reply = span_of(line, (size_t)length);
-    tcp->greeting = true;
-    conn_pause(tcp->wire.conn, turn); /* nothing is answered before the welcome */
-    return conn_hold(tcp->wire.conn, turn, &hold) ? 0 : WIRE_CLOSE;
-}
-
-/* The producer's count, and what must be durable before it may be told. */
-static ptrdiff_t open_producer(struct tcp *tcp, struct turn *turn, struct span name,
-                               struct hold *after)
-{
-    struct intake *intake = tcp->house->intake;
-    struct ticket last;
-    bool wait;
-    tcp->producer =
-        intake->producer_open(intake, turn, name, tcp->wire.conn, &tcp->values, &last, &wait);
-    if (tcp->producer == NULL)
-        return say_error(tcp, turn, EVENT_OVERLOADED,
-                         "hello.producer: too many named producers (limits.producers)");
-    tcp->released = tcp->acked = tcp->values;
-    *after = (struct hold){.level = ACK_SPOOLED,
-                           .has_through = wait,
-                           .through = last,
-                           .block = intake->producer_block(tcp->producer)};
-    return 0;
-}
-
-static ptrdiff_t greet(struct tcp *tcp, struct turn *turn, const struct hello *hello)
-{
-    struct hold after = {.level = ACK_NONE};
-    if (hello->producer.at != NULL) {
-        unsigned owner = tcp->house->intake->producer_shard(tcp->house->intake, hello->producer);
-        if (owner != tcp->house->shard) {
-            conn_hand_over(tcp->wire.conn, owner);
-            return WIRE_HAND_OVER;
-        }
-    }
-    if (hello->ack == ACK_STORED && !tcp->house->intake->stores)
-        return say_error(tcp, turn, EVENT_INVALID_FIELD,
-                         "hello.ack: stored is not to be had: this node has no Postgres "
-                         "(postgres.conninfo)");
-    tcp->ack = hello->ack;
-    ptrdiff_t result = admit(tcp, turn, hello->token);
-    if (result == 0 && hello->producer.at != NULL)
-        result = open_producer(tcp, turn, hello->producer, &after);
-    if (result == 0)
-        result = say_welcome(tcp, turn, hello, &after);
-    if (result == 0)
-        tcp->format = hello->format;
-    return result;
-}
-
 /* How many bytes the hello took, 0 if more is needed
  * or it is not one, negative to close or move. */
 static ptrdiff_t first_line(struct tcp *tcp, struct turn *turn, struct span run)
@@ -498,11 +382,11 @@ static ptrdiff_t first_line(struct tcp *tcp, struct turn *turn, struct span run)
     tcp->state = STATE_VALUES;
     if (cut == CUT_VALUE && hello_read(line, &hello, why)) {
         if (why[0] != '\0')
-            return say_error(tcp, turn, EVENT_INVALID_FIELD, why);
-        ptrdiff_t result = greet(tcp, turn, &hello);
+            return tcp_say_error(tcp, turn, EVENT_INVALID_FIELD, why);
+        ptrdiff_t result = tcp_greet(tcp, turn, &hello);
         return result != 0 ? result : (ptrdiff_t)used;
     }
-    return admit(tcp, turn, (struct span){0});
+    return tcp_admit(tcp, turn, (struct span){0});
 }
 
 static ptrdiff_t input(struct wire *wire, struct turn *turn, uint8_t *at, size_t length)
@@ -533,16 +417,18 @@ static bool only_line(struct tcp *tcp, struct turn *turn, struct span rest)
     struct hello hello;
     char why[HELLO_WHY];
     if (hello_read(rest, &hello, why)) {
-        (void)say_error(tcp, turn, EVENT_INVALID_JSON, "hello: the line did not come to its end");
+        (void)tcp_say_error(tcp, turn, EVENT_INVALID_JSON,
+                            "hello: the line did not come to its end");
         return false;
     }
-    return admit(tcp, turn, (struct span){0}) == 0;
+    return tcp_admit(tcp, turn, (struct span){0}) == 0;
 }
 
 /*
- * A last line without its newline is a value too: `printf '…' | nc` sends one. But of a named producer that died
- * while it wrote, the kernel sends the beginning of a line: to count that as a value would make the producer,
- * when it resumes, go on behind an event that nobody has. It counts only if it is taken.
+ * A last line without its newline is a value too: `printf '…' | nc` sends one.
+ * But of a named producer that died while it wrote, the kernel sends the beginning
+ * of a line: to count that as a value would make the producer, when it resumes,
+ * go on behind an event that nobody has. It counts only if it is taken.
  */
 static void last_line(struct tcp *tcp, struct turn *turn, struct span rest)
 {
