@@ -151,12 +151,12 @@ bool copy_read_value(enum column_type type, struct span value, struct buf *out)
 
 bool copy_read_hex(struct span bytes, struct buf *out)
 {
-    static const char digit[] = "0123456789abcdef";
+    static const char digit[] = "0123456789abcdef", opening[] = {'"', '\\', '\\', 'x'};
     uint8_t *at = buf_room(out, 2 * bytes.length + 5);
     if (at == NULL)
         return false;
-    memcpy(at, "\"\\\\x", 4);
-    at += 4;
+    memcpy(at, opening, sizeof opening);
+    at += sizeof opening;
     for (size_t i = 0; i < bytes.length; i++) {
         *at++ = (uint8_t)digit[bytes.at[i] >> 4];
         *at++ = (uint8_t)digit[bytes.at[i] & 15];

@@ -12,8 +12,8 @@
 /* The values of a row, one a column, {NULL,0}: null. How many; 0: it is not one whole row. */
 NODISCARD unsigned copy_read_fields(struct span row, struct span field[STREAM_COLUMNS_MAX]);
 
-/* Puts a value as JSON. False: the bytes are none of this type's,
- * or `out` has no room; it is then as it was. */
+/* Puts a value as JSON. False: the bytes are none of this
+ * type's, or `out` has no room; it is then as it was. */
 NODISCARD bool copy_read_value(enum column_type type, struct span value, struct buf *out);
 
 /*

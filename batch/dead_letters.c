@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A cursor that outlives its transaction gives the letters, a page at a time; each retry is a
- * transaction of its own in between.
+ * A cursor that outlives its transaction gives the letters,
+ * a page at a time; each retry is a transaction of its own in between.
  *
  *   with gone as (delete … where ctid = … returning 1) select 1 / (count(*) = 1)::int from gone;
  *   COPY … FROM STDIN (FORMAT binary)

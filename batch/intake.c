@@ -175,8 +175,8 @@ static bool judge(struct batch_intake *intake, struct turn *turn, const struct p
 }
 
 /*
- * The producer's count goes on with every value, and every value writes it down: the next start must not know of
- * fewer than the producer was told. False: no room.
+ * The producer's count goes on with every value, and every value writes it down: the next start
+ * must not know of fewer than the producer was told. False: no room.
  */
 static bool advance(struct batch_intake *intake, struct producer *producer, uint64_t values)
 {

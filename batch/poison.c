@@ -67,8 +67,8 @@ uint64_t poison_line(const char *context)
     return number;
 }
 
-/* "Not supported" (0A000) without a line is the table's fault: row-level security. At a line it is
- * what the row holds: a database in SQL_ASCII takes no JSON escapes of other characters. */
+/* "Not supported" (0A000) without a line is the table's fault: row-level security. At a line
+ * it is what the row holds: a database in SQL_ASCII takes no JSON escapes of other characters. */
 enum verdict poison_judge_batch(const struct postgres_error *error)
 {
     if (strcmp(error->sqlstate, "0A000") == 0 && poison_line(error->context) > 0)

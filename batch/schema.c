@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A column fits when its binary input takes what the encoder writes for the stream's type: the type
- * itself, a domain over it, and for text its relatives and enums, whose bytes are the same. A column
- * that the stream does not fill must be able to do without: a default, an identity, or nulls.
+ * A column fits when its binary input takes what the encoder writes
+ * for the stream's type: the type itself, a domain over it, and for text
+ * its relatives and enums, whose bytes are the same. A column that the stream
+ * does not fill must be able to do without: a default, an identity, or nulls.
  *
  * Tables are made under an advisory lock, since two
  * writers that start together would both find them absent.

@@ -49,7 +49,8 @@ void segment_file_close(struct segment_file *segment)
 static ssize_t read_around(struct segment_file *segment, uint64_t offset, size_t length)
 {
     size_t done = 0;
-    /* Behind the end nothing can be damaged: a disk that answers nothing but errors must not seem endless. */
+    /* Behind the end nothing can be damaged:
+     * a disk that answers nothing but errors must not seem endless. */
     while (done < length && offset + done < segment->length) {
         ssize_t got = file_read(segment->file, segment->window + done, BLOCK_ALIGN, offset + done);
         if (got < 0 && got != -EIO)
@@ -76,8 +77,8 @@ static int open_file(struct segment_file *segment)
     return file;
 }
 
-/* Fills the window. A file system that does not do O_DIRECT, and a file of an odd length, are read
- * through the page cache. */
+/* Fills the window. A file system that does not do O_DIRECT,
+ * and a file of an odd length, are read through the page cache. */
 static ssize_t read_window(struct segment_file *segment, uint64_t offset, size_t length)
 {
     ssize_t got = file_read(segment->file, segment->window, length, offset);
@@ -92,8 +93,8 @@ static ssize_t read_window(struct segment_file *segment, uint64_t offset, size_t
     return got == -EIO ? read_around(segment, offset, length) : got;
 }
 
-/* Makes `length` bytes at `offset`, or what the file still has of them, stand in the window; if it
- * has to read, then `ahead` bytes, a multiple of BLOCK_ALIGN. */
+/* Makes `length` bytes at `offset`, or what the file still has of them, stand
+ * in the window; if it has to read, then `ahead` bytes, a multiple of BLOCK_ALIGN. */
 static int look(struct segment_file *segment, uint64_t offset, size_t length, size_t ahead,
                 struct span *out)
 {

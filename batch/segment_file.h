@@ -18,7 +18,7 @@ struct segment_file {
     bool second_copy;             /* the header's first copy is damaged */
     struct segment_header header; /* looks into `image` */
     uint64_t blocks_at; /* where the first block stands (also behind a damaged header: a guess) */
-    bool direct; /* set before it is opened: read past the page cache */
+    bool direct;        /* set before it is opened: read past the page cache */
     int directory;
     uint8_t *image;
     uint8_t *window;

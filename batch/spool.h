@@ -130,15 +130,15 @@ NODISCARD bool spool_mark(struct spool *spool, struct span name, uint64_t count)
 void spool_commit(struct spool *spool, struct ring *ring, uint64_t now_ns, int64_t wall_us);
 void spool_complete(struct spool *spool, struct ring *ring, const struct completion *completion,
                     uint64_t now_ns);
-/* Returns ns until it wants another tick, -1: none. stored: what progress says; it may go back, and
- * then nothing from there on is removed until it has been stored again. */
+/* Returns ns until it wants another tick, -1: none. stored: what progress says;
+ * it may go back, and then nothing from there on is removed until it has been stored again. */
 int64_t spool_tick(struct spool *spool, struct ring *ring, uint64_t now_ns, int64_t wall_us,
                    uint64_t stored);
 
 uint64_t spool_next(const struct spool *spool);    /* the sequence that the next row will get */
 uint64_t spool_durable(const struct spool *spool); /* all below are durable */
-/* Blocks of this boot count from 1: the one with the row or mark that came last, and how many are durable. For
- * marks, which have no sequence. */
+/* Blocks of this boot count from 1: the one with the row or mark that came
+ * last, and how many are durable. For marks, which have no sequence. */
 uint64_t spool_block(const struct spool *spool);
 uint64_t spool_blocks_durable(const struct spool *spool);
 bool spool_idle(const struct spool *spool);   /* nothing open, nothing in flight */

@@ -38,8 +38,8 @@ uint64_t spool_disk_bytes(const struct spool *spool)
     return bytes;
 }
 
-/* A fail-over of Postgres takes transactions back: what was stored may have to be stored again, and
- * its time on the disk begins anew when it has been. */
+/* A fail-over of Postgres takes transactions back: what was stored may have
+ * to be stored again, and its time on the disk begins anew when it has been. */
 static void note_stored(struct segment *segment, bool stored, uint64_t now_ns)
 {
     if (stored && !segment->stored)

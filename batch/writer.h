@@ -35,8 +35,8 @@ struct writer_source {
     uint64_t epoch;
     uint64_t durable_at_start; /* recovery's `next`: below it everything is on disk */
     struct mail *blocks;       /* struct block *: shard → writer; NULL for an orphan */
-    /* struct block *: writer → shard; NULL for an orphan. It has a place for every block
-     * that the shard has, so that giving one back never fails. */
+    /* struct block *: writer → shard; NULL for an orphan. It has a place
+     * for every block that the shard has, so that giving one back never fails. */
     struct mail *returns;
     struct sleeper *shard_sleeper; /* NULL for an orphan */
 };

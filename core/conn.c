@@ -285,8 +285,8 @@ void conn_deadline(struct conn *conn, struct turn *turn, uint64_t at_ns)
 {
     if (conn->state != CONN_OPEN)
         return;
-    /* One that has passed comes in the next turn: a wire that asks for it again and again from its
-     * own deadline() must not keep the shard in this one. */
+    /* One that has passed comes in the next turn: a wire that asks for it again
+     * and again from its own deadline() must not keep the shard in this one. */
     if (at_ns == 0)
         timer_stop(conn->shard->timers, &conn->timer);
     else

@@ -34,8 +34,8 @@ struct clerk {
 
 /* ── One letter ─────────────────────────────────────────────────────────────────────────────── */
 
-/* What a letter's row belongs to: its own statement,
- * or, where it has none, that of the stream as it is now. */
+/* What a letter's row belongs to: its own statement, or,
+ * where it has none, that of the stream as it is now. */
 struct envelope {
     const struct stream *stream; /* NULL: there is none of that name now */
     char now[STREAM_SQL_BYTES];
@@ -89,7 +89,7 @@ static struct span id_of(struct clerk *clerk, const struct envelope *envelope, s
     return (struct span){0};
 }
 
-/* ── list ───────────────────────────────────────────────────────────────────────────────────── */
+/* ── List ───────────────────────────────────────────────────────────────────────────────────── */
 
 /* A column of the list; what would break the line or the terminal becomes a blank. */
 static void print_cell(struct span text, char end)
@@ -116,7 +116,7 @@ static bool list_one(struct clerk *clerk, const struct dead_letter *letter)
     return true;
 }
 
-/* ── export ─────────────────────────────────────────────────────────────────────────────────── */
+/* ── Export ─────────────────────────────────────────────────────────────────────────────────── */
 
 static bool put_text(struct buf *line, const char *name, struct span value)
 {
@@ -167,7 +167,7 @@ static bool export_one(struct clerk *clerk, const struct dead_letter *letter)
     return false;
 }
 
-/* ── retry ──────────────────────────────────────────────────────────────────────────────────── */
+/* ── Retry ──────────────────────────────────────────────────────────────────────────────────── */
 
 static void say(const struct dead_letter *letter, const char *what, const char *why)
 {

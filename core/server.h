@@ -52,8 +52,8 @@ struct server {
     char why[SERVER_WHY];
 };
 
-/* Recovers the spools: of the shards that run, to write on, and of
- * those that an earlier start left behind, to be read to their end. */
+/* Recovers the spools: of the shards that run, to write on,
+ * and of those that an earlier start left behind, to be read to their end. */
 NODISCARD int serve_make_spools(struct server *server);
 
 #endif

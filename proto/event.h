@@ -88,8 +88,8 @@ NODISCARD enum event_code event_from_value(const struct json_value *value,
                                            const struct event_rules *rules, struct event *out,
                                            struct refusal *refusal);
 
-/* Of an event whose data.flaws are not 0: which member has them, as it is to be called in a refusal;
- * an unknown one as written, in its quotes. */
+/* Of an event whose data.flaws are not 0: which member has them,
+ * as it is to be called in a refusal; an unknown one as written, in its quotes. */
 struct span event_flawed(const struct event *event);
 
 /* data, with the extras merged under `_extra`, as the JSON text that is stored. Writes at most

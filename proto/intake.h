@@ -64,11 +64,11 @@ struct intake {
                                       struct conn *conn, uint64_t *resume, struct ticket *ticket,
                                       bool *wait);
     void (*producer_close)(struct intake *intake, struct producer *producer, struct conn *conn);
-    /* The count goes on by `values` that carry no row (refused ones; empty lines are not counted at
-     * all). False: no room to write that down, it is to be offered again as with accept. */
+    /* The count goes on by `values` that carry no row (refused ones; empty lines are not counted
+     * at all). False: no room to write that down, it is to be offered again as with accept. */
     bool (*producer_skip)(struct intake *intake, struct producer *producer, uint64_t values);
-    /* Whoever is told the count must wait for this: hold.block. An acknowledged count that a crash
-     * takes back would shift all that the producer sends after it. */
+    /* Whoever is told the count must wait for this: hold.block. An acknowledged
+     * count that a crash takes back would shift all that the producer sends after it. */
     uint64_t (*producer_block)(const struct producer *producer);
 
     const struct streams *streams;

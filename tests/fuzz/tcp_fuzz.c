@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TCP door: any bytes, whole and in pieces, must end in the same events and the same refusals. The first byte says how
- * the second run is cut, the second how often there is no room.
+ * The TCP door: any bytes, whole and in pieces, must end in the same events and the same refusals.
+ * The first byte says how the second run is cut, the second how often there is no room.
  */
 #include "proto/tcp.h"
 #include "tests/unit/fake_conn.c"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * core/clock.h in the simulation. Time passes only between turns; the wall clock is set forward and
- * back by the plan (sim.c).
+ * core/clock.h in the simulation. Time passes only between turns;
+ * the wall clock is set forward and back by the plan (sim.c).
  */
 #include "core/clock.h"
 #include "tests/sim/world.h"

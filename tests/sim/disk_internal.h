@@ -22,7 +22,8 @@ struct names {
     unsigned count;
 };
 
-/* A change of a name that is not synced: `name` (and no longer `from`) is `inode`'s, or nobody's. */
+/* A change of a name that is not synced:
+ * `name` (and no longer `from`) is `inode`'s, or nobody's. */
 struct change {
     char name[DISK_NAME_MAX], from[DISK_NAME_MAX];
     struct inode *inode; /* NULL: unlinked */

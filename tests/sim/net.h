@@ -2,10 +2,10 @@
 /*
  * The simulated network: TCP links between producers and the shards' listeners.
  *
- * What one side sends is on its way for a while and arrives in pieces cut anywhere. A link can be
- * reset (what was on its way is lost), closed in the usual way, or left by a peer that vanishes and
- * says nothing. The server's side goes by descriptors, never used twice; the producer's by the
- * link.
+ * What one side sends is on its way for a while and arrives in pieces cut anywhere.
+ * A link can be reset (what was on its way is lost), closed in the usual way,
+ * or left by a peer that vanishes and says nothing. The server's side
+ * goes by descriptors, never used twice; the producer's by the link.
  */
 #ifndef TESTS_SIM_NET_H
 #define TESTS_SIM_NET_H
@@ -28,7 +28,8 @@ struct net *net_open(void);
 void net_close(struct net *net);
 uint64_t net_next_ns(void); /* when something arrives; NEVER */
 void net_work(void);
-/* The server is gone: its sockets, its listeners. Links that were open are reset sooner or later. */
+/* The server is gone: its sockets, its listeners.
+ * Links that were open are reset sooner or later. */
 void net_server_gone(void);
 
 /* The server's side. Results as of the system calls. */

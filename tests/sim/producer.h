@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A producer at the TCP door, as its author would write it from CONTRACTS.md 3. It keeps what has
- * not been acknowledged, and after a reconnect sends it again: a named one from where `resume` says,
- * one without a name all of it, with the ids of the events.
+ * not been acknowledged, and after a reconnect sends it again: a named one from where `resume`
+ * says, one without a name all of it, with the ids of the events.
  *
  * It believes what it is told: an acknowledged value it has thrown away.
  */

@@ -2,10 +2,10 @@
 /*
  * What the simulation itself asks of its rings, beside core/ring.h.
  *
- * A ring that would sleep jumps out of the turn, to world.asleep: a turn has changed nothing before
- * its ring_wait() sleeps, so it is simply begun again when there is a reason. The sleep is exact:
- * nothing but a completion, the doorbell or the time given ends it, so whoever forgets to ring is
- * found out.
+ * A ring that would sleep jumps out of the turn, to world.asleep:
+ * a turn has changed nothing before its ring_wait() sleeps, so it is simply begun
+ * again when there is a reason. The sleep is exact: nothing but a completion,
+ * the doorbell or the time given ends it, so whoever forgets to ring is found out.
  */
 #ifndef TESTS_SIM_RING_H
 #define TESTS_SIM_RING_H

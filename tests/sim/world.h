@@ -3,13 +3,13 @@
  * The world that one seed makes: its clock, its chance, its power switch, and what has been seen of
  * it. Everything in it happens on one thread, in an order that follows from the seed alone.
  *
- * There is one world at a time, and it is a global: core/clock.h and core/file.h, which it stands
- * behind, take no context.
+ * There is one world at a time, and it is a global:
+ * core/clock.h and core/file.h, which it stands behind, take no context.
  *
- * The power. A crash is not a jump out of the code under test: from that moment on nothing that it
- * does has any effect (the disk keeps what it has, no byte leaves, no request completes), until its
- * memory has been taken apart in the usual way. To the world outside that is the same, and no
- * memory leaks.
+ * The power. A crash is not a jump out of the code under test:
+ * from that moment on nothing that it does has any effect (the disk keeps what it has,
+ * no byte leaves, no request completes), until its memory has been taken apart
+ * in the usual way. To the world outside that is the same, and no memory leaks.
  */
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H

@@ -2,6 +2,8 @@
 /*
  * The expected bytes were compared once with what PostgreSQL 15
  * itself sends for the same values (COPY … TO STDOUT (FORMAT binary)).
+ *
+ * Longer than a file should be: it is a table of values, column type by column type.
  */
 #include "batch/copy.h"
 #include "tests/unit/unit.h"

@@ -16,8 +16,8 @@ static int recover_only(struct kit *kit)
     return spool_recover(&kit->options, &kit->recovery, kit->why);
 }
 
-/* One byte is wrong: either it does not matter, or start-up stops and says exactly what is missing.
- */
+/* One byte is wrong: either it does not matter,
+ * or start-up stops and says exactly what is missing. */
 static void check_flip(struct kit *kit, uint64_t offset, unsigned block, bool must_be_seen)
 {
     char missing[80];
@@ -38,7 +38,8 @@ static void check_flip(struct kit *kit, uint64_t offset, unsigned block, bool mu
     flip(kit, 1, offset);
 }
 
-/* Every bit of a block and of a header is flipped in block_test.c; here, what start-up makes of it. */
+/* Every bit of a block and of a header is flipped
+ * in block_test.c; here, what start-up makes of it. */
 static void test_bytes_flipped(void **state)
 {
     (void)state;
@@ -167,8 +168,8 @@ static void test_missing_segment(void **state)
     kit_fini(&kit);
 }
 
-/* A block without rows has no sequences to miss; its producers' counts must be missed all the same.
- */
+/* A block without rows has no sequences to miss;
+ * its producers' counts must be missed all the same. */
 static void test_damaged_marks(void **state)
 {
     (void)state;
@@ -197,7 +198,8 @@ static void test_damaged_marks(void **state)
     kit_fini(&kit);
 }
 
-/* Without a clean end the evidence is what the blocks behind say: in the same segment, and in the next. */
+/* Without a clean end the evidence is what the blocks
+ * behind say: in the same segment, and in the next. */
 static void test_damage_after_a_crash(void **state)
 {
     (void)state;

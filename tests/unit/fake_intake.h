@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An intake for tests and fuzzers of doors: takes everything, or as many as `room` says, and writes down what it took,
- * a line each: type/id/data. The type "again" is a duplicate of an event on the shard that its id begins with, "no" is
- * refused as FORBIDDEN. Include it once in a program.
+ * An intake for tests and fuzzers of doors: takes everything, or as many as `room` says, and writes
+ * down what it took, a line each: type/id/data. The type "again" is a duplicate of an event on the
+ * shard that its id begins with, "no" is refused as FORBIDDEN. Include it once in a program.
  */
 #ifndef TESTS_UNIT_FAKE_INTAKE_H
 #define TESTS_UNIT_FAKE_INTAKE_H

@@ -3,6 +3,8 @@
  * POST /events and POST /messages against an intake that writes down what it is given. Each body is
  * sent whole, byte by byte, and cut in two at every byte, plain, chunked and by gzip; the events
  * and the answer must be the same.
+ *
+ * Longer than a file should be: one rig, and every form of body and refusal that it is for.
  */
 #include "proto/http_ingest.h"
 #include "proto/http_messages.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The intake on a real spool and a real table of ids: what is taken, what is a duplicate, what is refused and why, and
- * where it stops when there is no room.
+ * The intake on a real spool and a real table of ids: what is taken, what is a duplicate, what is
+ * refused and why, and where it stops when there is no room.
  */
 #include "batch/intake.h"
 #include "tests/unit/fake_conn.c"
@@ -130,7 +130,8 @@ static void refused(struct fixture *f, enum event_code code, const char *said)
         fail_msg("%s", f->verdict[0].refusal.message);
 }
 
-/* What does not fit its columns is refused, does not use up a sequence, and its id may come again. */
+/* What does not fit its columns is refused,
+ * does not use up a sequence, and its id may come again. */
 static void refused_by_columns(void **state)
 {
     struct fixture *f = *state;
@@ -202,7 +203,8 @@ static void producers_count(void **state)
     assert_int_equal(last.sequence, 0);
 }
 
-/* With nobody to carry the blocks away it stops, keeps what it has, and has lost or doubled nothing. */
+/* With nobody to carry the blocks away it stops,
+ * keeps what it has, and has lost or doubled nothing. */
 static void no_room(void **state)
 {
     struct fixture *f = *state;

@@ -35,7 +35,8 @@ static void bad_names(void **state)
     producers_close(producers);
 }
 
-/* Full: only a name that nobody has open and nobody asked for in a day is forgotten, the oldest first. */
+/* Full: only a name that nobody has open and nobody
+ * asked for in a day is forgotten, the oldest first. */
 static void full(void **state)
 {
     (void)state;

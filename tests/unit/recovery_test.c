@@ -125,7 +125,8 @@ static void test_torn_end(void **state)
     assert_int_equal(kit.recovery.rows, 1);
     assert_int_equal(kit.recovery.torn_bytes, 2 * BLOCK_ALIGN);
     check_told(&kit, 0, 1);
-    /* The sequences are given out again, and the old rows never come back, not even if the disk reads them well now. */
+    /* The sequences are given out again, and the old rows never
+     * come back, not even if the disk reads them well now. */
     flip(&kit, number, at + BLOCK_ALIGN + 140);
     for (unsigned i = 0; i < 3; i++)
         assert_true(kit_append(&kit));

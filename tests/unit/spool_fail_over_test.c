@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Postgres fails over to a standby that had not got the last transactions: what was stored goes back,
- * and the spool keeps what is needed again.
+ * Postgres fails over to a standby that had not got the last transactions: what was stored goes
+ * back, and the spool keeps what is needed again.
  */
 #include "tests/unit/spool_kit.c"
 
@@ -31,8 +31,8 @@ static uint64_t segments_after(struct kit *kit, uint64_t ms)
     return counted(&kit->counters, COUNT_SPOOL_SEGMENTS);
 }
 
-/* Nothing that it needs again goes, however long ago it was stored,
- * and the time begins anew when it is stored again. */
+/* Nothing that it needs again goes, however long ago it was
+ * stored, and the time begins anew when it is stored again. */
 static void stored_goes_back(void **state)
 {
     (void)state;

@@ -316,8 +316,8 @@ static bool wants_to_unlink(struct kit *kit)
     return fake_ring_find(&kit->ring, RING_UNLINK) >= 0;
 }
 
-/* All of the first segment is stored. It stays until the next one can stand in for it: with its sequence, which
- * takes a durable header, and with all marks. */
+/* All of the first segment is stored. It stays until the next one can stand in for it:
+ * with its sequence, which takes a durable header, and with all marks. */
 static void test_the_old_goes_after_the_new_has_come(void **state)
 {
     (void)state;

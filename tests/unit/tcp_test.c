@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TCP door against an intake that writes down what it is given. Each dialogue is sent whole, byte by byte, and cut in
- * two at every byte: the events and what the server says must be the same.
+ * The TCP door against an intake that writes down what it is given. Each dialogue is sent whole,
+ * byte by byte, and cut in two at every byte: the events and what the server says must be the same.
  */
 #include "proto/tcp.h"
 #include "tests/unit/fake_conn.c"
@@ -98,7 +98,7 @@ static void expect_seen(const char *text)
         assert_memory_equal(fake.seen.at, text, fake.seen.length);
 }
 
-/* ── the same however it comes ────────────────────────────────────────────────────────────────── */
+/* ── The same however it comes ──────────────────────────────────────────────────────────────── */
 
 struct dialogue {
     const char *bytes;
@@ -152,7 +152,7 @@ static void dialogues(void **state)
     }
 }
 
-/* ── acknowledgements ─────────────────────────────────────────────────────────────────────────── */
+/* ── Acknowledgements ───────────────────────────────────────────────────────────────────────── */
 
 static void ack_waits_for_its_level(void **state)
 {
@@ -209,7 +209,7 @@ static void duplicates_wait_for_their_originals(void **state)
     end();
 }
 
-/* ── bad input ────────────────────────────────────────────────────────────────────────────────── */
+/* ── Bad input ──────────────────────────────────────────────────────────────────────────────── */
 
 static void refusals_are_named_and_counted(void **state)
 {
@@ -302,7 +302,7 @@ static void nobody_without_a_token(void **state)
     end();
 }
 
-/* ── back-pressure ────────────────────────────────────────────────────────────────────────────── */
+/* ── Back-pressure ──────────────────────────────────────────────────────────────────────────── */
 
 /* What was cut and parsed but not taken is parsed again, escapes and all, and nothing twice. */
 static void no_room(void **state)
@@ -344,7 +344,7 @@ static void too_fast(void **state)
     end();
 }
 
-/* ── named producers ──────────────────────────────────────────────────────────────────────────── */
+/* ── Named producers ────────────────────────────────────────────────────────────────────────── */
 
 static void resume_goes_on(void **state)
 {
@@ -395,7 +395,7 @@ static void too_many_producers(void **state)
     }
 }
 
-/* ── the end ──────────────────────────────────────────────────────────────────────────────────── */
+/* ── The end ────────────────────────────────────────────────────────────────────────────────── */
 
 static void last_line_without_newline(void **state)
 {
@@ -411,7 +411,8 @@ static void last_line_without_newline(void **state)
     end();
 }
 
-/* Whoever dies while writing leaves half a line: it is no value, or the producer would resume behind it. */
+/* Whoever dies while writing leaves half a line:
+ * it is no value, or the producer would resume behind it. */
 static void half_a_line(void **state)
 {
     (void)state;

@@ -2,6 +2,8 @@
 /*
  * The door against an intake of the test's own, with as much room as the test gives it. Each
  * dialogue must come out the same however the bytes are cut and however often there is no room.
+ *
+ * Longer than a file should be: one rig, and the dialogues that it plays in all these ways.
  */
 #include "tests/unit/fake_conn.c"
 #include "tests/unit/unit.h"

@@ -2,6 +2,8 @@
 /*
  * Each dialogue is played whole, byte by byte, and cut in two at every byte; what the user above
  * and the peer see must be the same each time.
+ *
+ * Longer than a file should be: one rig, and the RFC's rules in their order.
  */
 #include "tests/unit/fake_conn.c"
 #include "tests/unit/unit.h"
