@@ -74,18 +74,7 @@ static uint64_t number(struct span text)
 
 static void settle(struct send_link *link, struct span body, uint64_t now_ns)
 {
-    struct json_value rejected, item;
-    struct span name;
-    uint64_t refused = 0;
-    if (json_find(body, "rejected", &rejected) && rejected.kind == JSON_ARRAY) {
-        struct json_walk walk = json_walk(rejected.text);
-        while (json_next(&walk, &name, &item)) {
-            if (refused++ == 0)
-                send_link_reject(link, 0, item.text);
-        }
-    }
-    link->totals->rejected += refused + send_number(body, "unlisted");
-    link->totals->duplicates += send_number(body, "duplicates");
+    send_link_count(link, body);
     send_link_settle(link, link->next, now_ns);
 }
 

@@ -40,6 +40,21 @@ void send_link_reject(struct send_link *link, uint64_t count, struct span reason
                  SPAN_ARGS(reason));
 }
 
+void send_link_count(struct send_link *link, struct span answer)
+{
+    struct json_value rejected, item;
+    struct span name;
+    uint64_t refused = 0;
+    if (json_find(answer, "rejected", &rejected) && rejected.kind == JSON_ARRAY) {
+        struct json_walk walk = json_walk(rejected.text);
+        while (json_next(&walk, &name, &item))
+            if (refused++ == 0)
+                send_link_reject(link, 0, item.text);
+    }
+    link->totals->rejected += refused + send_number(answer, "unlisted");
+    link->totals->duplicates += send_number(answer, "duplicates");
+}
+
 void send_link_fail(struct send_link *link, const char *format, ...)
 {
     va_list arguments;
