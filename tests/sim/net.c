@@ -383,7 +383,8 @@ size_t net_client_send(struct link *link, const void *bytes, size_t length)
     size_t room = pipe_room(&link->up);
     if (length > room)
         length = room;
-    /* Into the void, also behind a reset that the client has not heard of: else a hole would be in the stream. */
+    /* Into the void, also behind a reset that the client
+     * has not heard of: else a hole would be in the stream. */
     if (link->socket == SOCKET_CLOSED || link->reset)
         return length;
     if (length == 0)
