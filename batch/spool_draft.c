@@ -211,8 +211,9 @@ static void snapshot_end(struct spool *spool)
 }
 
 /*
- * Goes on repeating the marks, as far as there are buffers to spare:
- * it may take several turns. A mark that changes meanwhile stands in a block of this
+ * Goes on repeating the marks, as far as there are buffers: it may take several turns. It comes
+ * before the doors, or under a load that takes every buffer it would never come to its end, and no
+ * segment would ever be free to go. A mark that changes meanwhile stands in a block of this
  * segment or a later one anyway. Whatever is marked here covers rows that have
  * been appended before, so it must not overtake them: the draft is behind them all.
  */
@@ -223,7 +224,7 @@ void spool_snapshot_continue(struct spool *spool)
         return;
     if (!snapshot->under_way)
         snapshot_begin(spool);
-    while (spool->memory.free > spool->options.in_flight_max) {
+    while (spool->memory.free > 0) {
         struct span name;
         uint64_t count;
         size_t cursor = snapshot->cursor;

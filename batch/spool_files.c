@@ -38,8 +38,15 @@ uint64_t spool_disk_bytes(const struct spool *spool)
     return bytes;
 }
 
-/* A fail-over of Postgres takes transactions back: what was stored may have
- * to be stored again, and its time on the disk begins anew when it has been. */
+static struct segment *oldest(const struct spool *spool)
+{
+    if (list_empty(&spool->segments))
+        return NULL;
+    return LIST_ENTRY(spool->segments.next, struct segment, link);
+}
+
+/* A fail-over of Postgres takes transactions back: what was stored may have to be stored again, and
+ * its time on the disk begins anew when it has been. */
 static void note_stored(struct segment *segment, bool stored, uint64_t now_ns)
 {
     if (stored && !segment->stored)
@@ -80,13 +87,30 @@ static void open_spare(struct spool *spool, struct ring *ring)
     ring_open_file(ring, spool->shard_directory, spare_name, flags, FILE_MODE, nursery_id(spool));
 }
 
+/*
+ * Stored segments that only wait for their marks to stand in a later one. The marks are repeated
+ * behind everything that is in memory, and that needs a place: if these counted against
+ * spool.bytes, each would wait for the other.
+ */
+static bool marks_are_due(const struct spool *spool)
+{
+    const struct segment *segment = oldest(spool);
+    return segment != NULL && segment != spool->current && segment->stored &&
+           segment->number >= spool->marks_from;
+}
+
+static bool disk_has_room(const struct spool *spool)
+{
+    uint64_t bytes = marks_are_due(spool) ? spool->unstored_bytes : spool_disk_bytes(spool);
+    return bytes + spool->options.segment_bytes <= spool->options.bytes_max;
+}
+
 static bool wants_spare(const struct spool *spool, uint64_t now_ns)
 {
     if (spool->nursery.step != NURSERY_EMPTY || spool->failed || now_ns < spool->nursery.retry_ns)
         return false;
     /* Without a current segment nothing moves, and what is in memory has been promised a place. */
-    return spool->current == NULL ||
-           spool_disk_bytes(spool) + spool->options.segment_bytes <= spool->options.bytes_max;
+    return spool->current == NULL || disk_has_room(spool);
 }
 
 static void nursery_begin(struct spool *spool, struct ring *ring, uint64_t now_ns)
@@ -231,13 +255,6 @@ struct segment *spool_nursery_take(struct spool *spool)
 }
 
 /* ── The grave ──────────────────────────────────────────────────────────────────────────────── */
-
-static struct segment *oldest(const struct spool *spool)
-{
-    if (list_empty(&spool->segments))
-        return NULL;
-    return LIST_ENTRY(spool->segments.next, struct segment, link);
-}
 
 static bool space_is_short(const struct spool *spool)
 {
