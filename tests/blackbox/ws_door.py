@@ -559,7 +559,8 @@ async def a_full_node_reads_no_more_and_goes_on_when_there_is_room():
 
     def throttled():
         for task in (sending, hearing):
-            true(not task.done() or task.result(), "the connection stays")
+            if task.done():  # what does not fit here fits into the sockets' buffers, perhaps
+                task.result()
         return metric("ringmain_throttled_connections") >= 1
     await loop.run_in_executor(None, until, throttled, "it is throttled")
     true(len(acked) < len(events), "it can't have room for all")
