@@ -139,13 +139,14 @@ static bool next_segment(struct spool *spool, struct ring *ring, uint64_t first_
     return true;
 }
 
+static bool fits(const struct segment *current, const struct buffer *buffer)
+{
+    return current != NULL && current->offset + block_padded(buffer->length) <= current->bytes;
+}
+
 static bool place_for(struct spool *spool, struct ring *ring, const struct buffer *buffer)
 {
-    uint32_t padded = block_padded(buffer->length);
-    const struct segment *current = spool->current;
-    if (current != NULL && current->offset + padded <= current->bytes)
-        return true;
-    return next_segment(spool, ring, buffer->first_sequence);
+    return fits(spool->current, buffer) || next_segment(spool, ring, buffer->first_sequence);
 }
 
 static bool may_send(const struct spool *spool)
@@ -335,9 +336,11 @@ static unsigned level(uint64_t used, uint64_t of)
 
 unsigned spool_pressure(const struct spool *spool)
 {
-    if (spool->failed)
+    if (spool->failed || spool_stuck(spool))
         return 2;
-    unsigned disk = level(spool->unstored_bytes, spool->options.bytes_max);
+    /* Only whole segments can be used. */
+    uint64_t segments = spool->options.bytes_max / spool->options.segment_bytes;
+    unsigned disk = level(spool->unstored_bytes, segments * spool->options.segment_bytes);
     unsigned memory = level(spool->sealed_count, spool->sealed_count + spool->memory.free);
     return disk > memory ? disk : memory;
 }
@@ -403,6 +406,14 @@ bool spool_idle(const struct spool *spool)
 {
     return spool_draft_empty(&spool->draft) && list_empty(&spool->sealed) &&
            spool->flight.count == 0;
+}
+
+bool spool_stuck(const struct spool *spool)
+{
+    if (list_empty(&spool->sealed) || spool->flight.count > 0)
+        return false;
+    return !fits(spool->current, LIST_ENTRY(spool->sealed.next, struct buffer, link)) &&
+           spool_no_segment_comes(spool);
 }
 
 bool spool_failed(const struct spool *spool)

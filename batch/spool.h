@@ -143,6 +143,8 @@ uint64_t spool_block(const struct spool *spool);
 uint64_t spool_blocks_durable(const struct spool *spool);
 bool spool_idle(const struct spool *spool);   /* nothing open, nothing in flight */
 bool spool_failed(const struct spool *spool); /* two failures in a row: accepts nothing any more */
+/* What has been accepted has nowhere to go until a stored segment is freed or the disk has room. */
+bool spool_stuck(const struct spool *spool);
 /* 0: room; 1: 80 % of disk or memory; 2: 95 %. */
 unsigned spool_pressure(const struct spool *spool);
 

@@ -105,6 +105,12 @@ static bool disk_has_room(const struct spool *spool)
     return bytes + spool->options.segment_bytes <= spool->options.bytes_max;
 }
 
+bool spool_no_segment_comes(const struct spool *spool)
+{
+    return spool->nursery.step == NURSERY_EMPTY && spool->grave.step == GRAVE_IDLE &&
+           (!disk_has_room(spool) || spool->looked_ns < spool->nursery.retry_ns);
+}
+
 static bool wants_spare(const struct spool *spool, uint64_t now_ns)
 {
     if (spool->nursery.step != NURSERY_EMPTY || spool->failed || now_ns < spool->nursery.retry_ns)

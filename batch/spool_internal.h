@@ -205,6 +205,8 @@ void spool_segment_retire(struct spool *spool, struct ring *ring, struct segment
 
 /* spool_files.c */
 uint64_t spool_disk_bytes(const struct spool *spool);
+/* Neither is one made ready, nor one freed, nor would that be tried now. */
+bool spool_no_segment_comes(const struct spool *spool);
 void spool_disk_look(struct spool *spool, uint64_t now_ns);
 int64_t spool_files_tick(struct spool *spool, struct ring *ring, uint64_t now_ns);
 void spool_nursery_complete(struct spool *spool, struct ring *ring,

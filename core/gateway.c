@@ -286,17 +286,18 @@ static bool is_open(void *self)
     return gateway->intake->open(gateway->intake);
 }
 
-/* Everything on disk, and in Postgres too unless it takes longer than node.shutdown_s. */
+/* Everything on disk, and in Postgres too unless it takes longer than node.shutdown_s; as long as
+ * that we also wait for room on a full disk. */
 static bool drained(void *self, struct turn *turn)
 {
     struct gateway *gateway = self;
     if (gateway->drain_until_ns == 0)
         gateway->drain_until_ns =
             turn->now_ns + (uint64_t)gateway->node->config->node_shutdown_s * 1000000000;
+    bool late = turn->now_ns >= gateway->drain_until_ns;
     if (!spool_idle(gateway->spool) && !spool_failed(gateway->spool))
-        return false;
-    return gateway->to_writer == NULL || stored(gateway) >= spool_durable(gateway->spool) ||
-           turn->now_ns >= gateway->drain_until_ns;
+        return late && spool_stuck(gateway->spool); /* nobody was thanked for what is lost */
+    return gateway->to_writer == NULL || stored(gateway) >= spool_durable(gateway->spool) || late;
 }
 
 /* ── Life ───────────────────────────────────────────────────────────────────────────────────── */

@@ -443,6 +443,24 @@ static void wait_for_signal(struct server *server)
         pthread_detach(watcher); /* waits for ever, or ends the process */
 }
 
+/* After drain(). False: a spool gave up on its disk. */
+static bool ended_well(const struct server *server)
+{
+    bool well = true;
+    for (unsigned i = 0; i < server->shards; i++) {
+        const struct spool *spool = server->seat[i].spool;
+        if (spool == NULL)
+            continue;
+        well = well && !spool_failed(spool);
+        if (spool_stuck(spool))
+            log_warn("serve",
+                     "shard %u: there was no room on the disk for the last %llu events; nobody was "
+                     "thanked for them, and they are gone",
+                     i, (unsigned long long)(spool_next(spool) - spool_durable(spool)));
+    }
+    return well;
+}
+
 int serve(const struct config *config, const struct serve_options *options)
 {
     static struct server
@@ -468,10 +486,7 @@ int serve(const struct config *config, const struct serve_options *options)
     if (result == 0)
         wait_for_signal(server);
     drain(server);
-    bool lossless = true;
-    for (unsigned i = 0; i < server->shards; i++)
-        lossless =
-            lossless && (server->seat[i].spool == NULL || !spool_failed(server->seat[i].spool));
+    bool lossless = ended_well(server);
     unmake(server);
     if (result == 0)
         log_info("serve", "stopped");
