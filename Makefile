@@ -40,7 +40,7 @@ SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sim/*.c))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help deps run test units fuzzers sims perfs bench fuzz sim lint layers format clean
+.PHONY: all help deps run test units fuzzers sims perfs bench fuzz sim torture lint layers format clean
 
 all: $(OUT)/ringmain ## build the program (BUILD=release|debug|asan|tsan)
 
@@ -63,6 +63,9 @@ bench: deps ## measure against the limit and plot; appends to perf/results.ndjso
 
 fuzz: deps ## fuzz every codec for a minute each (SECONDS_EACH=60)
 	@exec bash tests/fuzz/run.sh
+
+torture: all ## kill it 1,000 times, Postgres 50 times; count (KILLS=n FAULTS=n)
+	@KILLS=$(or $(KILLS),1000) FAULTS=$(or $(FAULTS),50) bash tests/blackbox/torture_test.sh
 
 sim: ## the engine on simulated hardware (SEEDS=n, SEED=n to replay one)
 	@$(MAKE) --no-print-directory sims
