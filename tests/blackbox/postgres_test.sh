@@ -196,7 +196,7 @@ check "ringmain stops well" stop_ringmain
 # ── a drain without Postgres ─────────────────────────────────────────────────────────────────────
 
 stop_postgres
-restart_ringmain
+restart_ringmain -o spool.bytes=64m
 batch drained
 send "$TMP/drained.ndjson" >/dev/null
 check "drain: it ends, although Postgres is away" stop_ringmain

@@ -428,6 +428,41 @@ static void test_pressure(void **state)
     kit_fini(&kit);
 }
 
+/* A disk full of stored segments, each with marks that are to be repeated behind more in memory than
+ * the last segment has room for. */
+static void test_marks_do_not_hold_a_full_disk(void **state)
+{
+    (void)state;
+    struct kit kit;
+    uint64_t mark = 77;
+    kit_init(&kit);
+    kit.options.bytes_max = (uint64_t)KIT_SEGMENT_BYTES * 4;
+    kit.options.retain_us = 0;
+    kit_open(&kit);
+    spool_set_marks(kit.spool, &mark, one_mark);
+    assert_true(spool_mark(kit.spool, SPAN("sleeper"), mark));
+    while (kit_append(&kit)) {
+        kit_commit(&kit);
+        kit_tick(&kit, 2 * KIT_MS);
+        kit_run(&kit);
+        kit_take(&kit);
+    }
+    uint64_t next = spool_next(kit.spool);
+    assert_true(spool_durable(kit.spool) < next);
+    for (unsigned i = 0; i < 50; i++) {
+        kit.stored = spool_durable(kit.spool);
+        kit_commit(&kit);
+        kit_tick(&kit, 2 * KIT_MS);
+        kit_run(&kit);
+        kit_take(&kit);
+    }
+    assert_int_equal(spool_durable(kit.spool), next);
+    assert_true(spool_disk_bytes(kit.spool) <= kit.options.bytes_max);
+    assert_int_equal(spool_pressure(kit.spool), 0);
+    kit_close(&kit);
+    kit_fini(&kit);
+}
+
 static void test_no_spare_is_back_pressure(void **state)
 {
     (void)state;
@@ -529,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_the_old_goes_after_the_new_has_come),
         cmocka_unit_test(test_retained_until_time_or_space),
         cmocka_unit_test(test_pressure),
+        cmocka_unit_test(test_marks_do_not_hold_a_full_disk),
         cmocka_unit_test(test_no_spare_is_back_pressure),
         cmocka_unit_test(test_one_process),
         cmocka_unit_test(test_shared_directory),
