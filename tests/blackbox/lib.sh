@@ -16,6 +16,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 PROGRAM=${RINGMAIN_PROGRAM:-build/release/ringmain}
+unset RINGMAIN_PROGRAM # ringmain would take it for an option
 PYTHON=${PYTHON:-/usr/bin/python3}
 BLACKBOX=tests/blackbox
 TMP=$(mktemp -d)
@@ -200,7 +201,7 @@ metric() {
 # The name of a file with 9,999 events with ids: real ones if they are beside the repository, else made.
 event_file() {
     local file
-    for file in "${RINGMAIN_EVENTS:-}" ../shared/data/web-access.ndjson ../../shared/data/web-access.ndjson; do
+    for file in "${EVENTS_FILE:-}" ../shared/data/web-access.ndjson ../../shared/data/web-access.ndjson; do
         [ -s "$file" ] && { echo "$file"; return; }
     done
     [ -s "$TMP/events.ndjson" ] || "$PYTHON" "$BLACKBOX/make_events.py" 9999 >"$TMP/events.ndjson"
