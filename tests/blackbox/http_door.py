@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP door, byte by byte (CONTRACTS.md 1, 3, 4). Phases: open, strict, full, relieved; see http_test.sh."""
+"""The HTTP door, byte by byte (CONTRACTS.md 1, 3, 4). Phases: open, strict, slow, full, relieved; see http_test.sh."""
 import gzip
 import json
 import os
@@ -478,54 +478,6 @@ def too_many_events_a_second_429():
 
 
 @case("strict")
-def a_slow_header_408():
-    with Http() as http:
-        http.send("POST /events HTTP/1.1\r\nHost: x\r\n")
-        refused(http.read(), 408, "TIMEOUT")
-        true(http.closed(), "and it is over")
-
-
-@case("strict")
-def a_header_by_drips_408():
-    """Activity does not move the deadline."""
-    with Http() as http:
-        http.send("POST /events HTTP/1.1\r\nX-Slow: ")
-        while not http.heard(0.02):
-            http.send("y")
-        equal(http.read().status, 408)
-
-
-@case("strict")
-def a_slow_body_408_says_what_was_taken():
-    for events in ([event()], [event(data="x" * 9000) for _ in range(6)]):
-        with Http() as http:
-            http.send(f"POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token()}\r\n"
-                      "Content-Length: 65000\r\nContent-Type: application/x-ndjson\r\n\r\n")
-            http.send(lines(*events) + b'{"type":"t"')
-            response = http.read()
-            equal(response.status, 408, response.body)
-            true(http.closed(), "and it is over")
-        taken(response, events)
-
-
-@case("strict")
-def a_body_by_drips_408():
-    """Activity does not move this deadline either."""
-    with Http() as http:
-        http.send(f"POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token()}\r\nContent-Length: 65000\r\n\r\n")
-        while not http.heard(0.02):
-            http.send(" ")
-        equal(http.read().status, 408)
-
-
-@case("strict")
-def an_idle_connection_is_closed_in_silence():
-    with Http() as http:
-        equal(http.ask("GET", "/livez").status, 200)
-        true(http.closed(), "limits.idle_ms")
-
-
-@case("strict")
 def bodies_over_the_limit_before_and_after_gunzip():
     big = json.dumps([event(data="x" * 1000) for _ in range(100)]).encode()
     equal(post("/events", big, **bearer()).status, 413)
@@ -545,6 +497,56 @@ def too_many_bad_tokens_429():
     equal(set(statuses[:-1]), {401})
     equal(statuses[-1], 429)
     true(int(response.headers["retry-after"]) >= 1, response.headers)
+
+
+# ── slow: the times for a header, a body and doing nothing are short ─────────────────────────────
+
+@case("slow")
+def a_slow_header_408():
+    with Http() as http:
+        http.send("POST /events HTTP/1.1\r\nHost: x\r\n")
+        refused(http.read(), 408, "TIMEOUT")
+        true(http.closed(), "and it is over")
+
+
+@case("slow")
+def a_header_by_drips_408():
+    """Activity does not move the deadline."""
+    with Http() as http:
+        http.send("POST /events HTTP/1.1\r\nX-Slow: ")
+        while not http.heard(0.02):
+            http.send("y")
+        equal(http.read().status, 408)
+
+
+@case("slow")
+def a_slow_body_408_says_what_was_taken():
+    for events in ([event()], [event(data="x" * 9000) for _ in range(6)]):
+        with Http() as http:
+            http.send(f"POST /events HTTP/1.1\r\nHost: x\r\n"
+                      "Content-Length: 65000\r\nContent-Type: application/x-ndjson\r\n\r\n")
+            http.send(lines(*events) + b'{"type":"t"')
+            response = http.read()
+            equal(response.status, 408, response.body)
+            true(http.closed(), "and it is over")
+        taken(response, events)
+
+
+@case("slow")
+def a_body_by_drips_408():
+    """Activity does not move this deadline either."""
+    with Http() as http:
+        http.send(f"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 65000\r\n\r\n")
+        while not http.heard(0.02):
+            http.send(" ")
+        equal(http.read().status, 408)
+
+
+@case("slow")
+def an_idle_connection_is_closed_in_silence():
+    with Http() as http:
+        equal(http.ask("GET", "/livez").status, 200)
+        true(http.closed(), "limits.idle_ms")
 
 
 # ── full: Postgres is away and the spool is 4 MiB ────────────────────────────────────────────────

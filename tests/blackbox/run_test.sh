@@ -37,7 +37,8 @@ processes() {
     local directory
     for directory in /proc/[0-9]*; do
         [ "${directory#/proc/}" != "$$" ] || continue
-        if [[ $(readlink "$directory/cwd") == "$CLONE"* ]] || tr '\0' ' ' <"$directory/cmdline" | grep -qF "$CLONE"; then
+        if [[ $(readlink "$directory/cwd") == "$CLONE"* ]] ||
+            tr '\0' ' ' <"$directory/cmdline" | grep -qF "$CLONE"; then
             echo "${directory#/proc/} $(tr '\0' ' ' <"$directory/cmdline")"
         fi
     done 2>/dev/null
@@ -61,7 +62,7 @@ ctrl_c() {
 
 stop_all() {
     [ -z "$group" ] || kill -KILL -- "-$group" 2>/dev/null
-    [ ! -f "$CLONE/var/ready" ] || kill -KILL "$(sed -n 's/^PID=//p' "$CLONE/var/ready")" 2>/dev/null
+    kill -KILL $(processes | cut -d ' ' -f 1) 2>/dev/null # ringmain is not of the group
     [ ! -d "$CLONE/var/postgres" ] || bash tests/tools/postgres.sh remove "$CLONE/var/postgres" 2>/dev/null
     end_all
 }
