@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The hub: rooms, who is in them, and what is published there. One a shard, on its thread; hubs speak
+ * to one another by mail only.
+ *
+ *    publish (any shard)                        the room's home shard          shards with members
+ *   ┌──────────────┐  anybody interested?      ┌──────────────────┐           ┌──────────────────┐
+ *   │ hub_publish  │──── no ─► nothing to do   │ next number of   │──────────►│ log, encode once │─► peers
+ *   │              │──── yes ──── mail ───────►│ the room, who is │──────────►│ per encoding     │─► peers
+ *   └──────────────┘                           │ interested       │           └──────────────────┘
+ *                                              └──────────────────┘
+ *
+ * - A room is made by its first member (or its first kept publication) and forgotten with its last.
+ *   Its home is the shard that its name's hash says: all publications of a room pass there, so all
+ *   its members everywhere see them in one order.
+ * - Interest is a table a shard of counts by hash, written by that shard alone and read by all: asking
+ *   costs a load a shard, and whoever joined before somebody asks is seen (release / acquire). Two
+ *   names with one hash cost a needless letter, never a lost one.
+ * - Each shard keeps what it delivered in a log bounded in bytes and age (live.history_bytes,
+ *   live.history_s), chained by room: what a subscriber that was away is sent again. A publication's
+ *   place in that log is its offset, "SHARD-NUMBER" in text; it is good on that shard only, so who
+ *   comes back with one is handed over to that shard, or asks it by mail.
+ *   A room with history stays known on its shard until that has aged away.
+ * - A publication is encoded at most once a shard and encoding, when the first member wants it.
+ * - Mail between hubs is bounded; what does not fit waits in a list bounded by live.backlog_bytes;
+ *   beyond that it is dropped, counted (ringmain_live_dropped_total) and logged.
+ *
+ * Room names as the hub knows them: `user:ID` (an alias `user_ID` is taken for it), `tenant:ID`,
+ * `project:ID`, and any other name as it stands; `*` is everyone. Who may enter which is not the hub's
+ * business (ws/access.h).
+ *
+ * In a turn: hub_mail() where mail is read, hub_flush() after all publishing of the turn, hub_tick().
+ */
+#ifndef WS_HUB_H
+#define WS_HUB_H
+
+#include "core/buf.h"
+#include "ws/peer.h"
+
+struct hub;
+struct hub_node; /* what all hubs of a node share: the interest tables and the mail between them */
+
+enum { ROOM_NAME_MAX = 160, ENCODINGS_MAX = 24 };
+
+struct publish {
+    struct span room;  /* any of the names above */
+    struct span event; /* the name under which it is emitted */
+    struct span type;  /* the stored event's type, for filters; {NULL,0}: the same as `event` */
+    struct span data;  /* one JSON value, compact; for Socket.IO the one argument */
+    const struct span *attachments; /* binary, for `{"_placeholder":true,"num":i}` in data */
+    unsigned attachments_count;
+    uint64_t except; /* the peer that is not told (its own typing); 0: all are */
+    uint64_t key;    /* struct encoded's; 0: every one matters */
+    bool kept;       /* goes into the history */
+};
+
+/* A publication on this shard. Read-only to encoders. */
+struct publication {
+    struct span room, event, type, data;
+    const struct span *attachments;
+    unsigned attachments_count;
+    unsigned shard;       /* whose log … */
+    uint64_t number;      /* … and its place there; from 1 */
+    uint64_t room_number; /* the n-th of its room: gapless for all members everywhere */
+    bool kept;
+};
+
+/* Makes the bytes that members with this encoding get. NULL: no memory. */
+typedef struct encoded *(*hub_encode)(void *context, const struct publication *publication);
+
+struct hub_options {
+    struct hub_node *node;
+    unsigned shard;
+    size_t history_bytes; /* live.history_bytes, of a shard */
+    uint64_t history_ns;  /* live.history_s */
+    size_t queue_bytes;   /* live.queue_bytes, of a peer */
+    unsigned queue_messages;
+    unsigned rooms_max; /* live.rooms_per_connection */
+    size_t backlog_bytes;
+};
+
+/* NULL: no memory. The node is opened before the shards and closed after them. */
+NODISCARD struct hub_node *hub_node_open(unsigned shards);
+void hub_node_close(struct hub_node *node);
+NODISCARD struct hub *hub_open(const struct hub_options *options);
+void hub_close(struct hub *hub); /* no peers are left */
+/* Whom to wake after posting mail to it; before any shard runs. */
+void hub_node_set_sleeper(struct hub_node *node, unsigned shard, struct sleeper *sleeper);
+
+/* At start: the encoder behind a number < ENCODINGS_MAX. */
+void hub_set_encoder(struct hub *hub, unsigned encoding, hub_encode encode, void *context);
+
+/* ── Publishing ── */
+
+/* False: dropped for want of room (counted and logged). Everything is copied. */
+bool hub_publish(struct hub *hub, struct turn *turn, const struct publish *publish);
+/* Would anybody get it, or is a history kept of the room? Cheap: for the hot path. */
+NODISCARD bool hub_has_audience(const struct hub *hub, struct span room);
+/* The same with the name's hash ready: hub_room_hash() of prefix and id. */
+NODISCARD bool hub_has_audience_of(const struct hub *hub, uint64_t hash);
+uint64_t hub_room_hash(struct span prefix, struct span id); /* of the canonical name */
+
+/* ── Membership ── */
+
+enum hub_joined {
+    HUB_JOINED,
+    HUB_MEMBER_ALREADY,
+    HUB_TOO_MANY_ROOMS,
+    HUB_BAD_NAME,
+    HUB_NO_MEMORY,
+};
+struct hub_terms {
+    unsigned encoding;
+    const char *types; /* only publications of these types or emit names: "a,b"; NULL: all */
+};
+enum hub_joined hub_join(struct hub *hub, struct turn *turn, struct peer *peer, struct span room,
+                         const struct hub_terms *terms);
+/* False: it was not in there with this encoding. */
+bool hub_leave(struct hub *hub, struct turn *turn, struct peer *peer, struct span room,
+               unsigned encoding);
+/* All of this peer's rooms with this encoding (a namespace closes). */
+void hub_leave_all(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding);
+bool hub_is_member(const struct hub *hub, const struct peer *peer, struct span room,
+                   unsigned encoding);
+/* Calls back for each room of the peer with this encoding. */
+void hub_rooms_of(const struct hub *hub, const struct peer *peer, unsigned encoding,
+                  void (*each)(void *context, struct span room), void *context);
+
+/* ── History ── */
+
+/* "SHARD-NUMBER"; 32 bytes with the NUL. */
+enum { HUB_OFFSET_TEXT = 32 };
+void hub_offset_print(unsigned shard, uint64_t number, char out[HUB_OFFSET_TEXT]);
+NODISCARD bool hub_offset_parse(struct span text, unsigned *shard, uint64_t *number);
+/* Posts to the peer what this shard delivered after `number` in the rooms that the peer is in with
+ * this encoding, in order. Before it returns, so that what is published next comes behind. False: the
+ * log does not reach back that far (nothing was posted). Our own shard's numbers only. */
+NODISCARD bool hub_replay(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
+                          uint64_t number);
+uint64_t hub_last_number(const struct hub *hub);
+
+/* ── Questions to all shards ── */
+
+/* Asks all hubs; the answer comes on this shard's thread, in this turn if there is one shard only,
+ * never before hub_ask() has returned its number; 0: too many questions at a time. */
+enum hub_question {
+    HUB_WHO,         /* the users in a room: JSON array of user ids, each once */
+    HUB_CONNECTIONS, /* JSON object: totals, by user, by tenant (bounded by live.answer_users) */
+    HUB_KICK,        /* the peer `id`: "1" if it was there */
+};
+typedef void (*hub_answer)(void *context, struct turn *turn, struct span json);
+NODISCARD uint64_t hub_ask(struct hub *hub, struct turn *turn, enum hub_question question,
+                           struct span room, uint64_t id, hub_answer answer, void *context);
+/* The asker is gone: no answer will come. */
+void hub_forget(struct hub *hub, uint64_t asked);
+
+/* ── In a turn ── */
+
+void hub_mail(struct hub *hub, struct turn *turn);
+void hub_flush(struct hub *hub, struct turn *turn);   /* every dirty peer's ops->drain, once */
+int64_t hub_tick(struct hub *hub, struct turn *turn); /* ns until it wants the next; -1: none */
+
+/* Peers of this shard, for metrics and limits. */
+unsigned hub_peers(const struct hub *hub);
+bool hub_is_dirty(const struct hub *hub);
+
+#endif
