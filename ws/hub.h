@@ -10,8 +10,7 @@
  *   └──────────────┘                           │ interested       │           └──────────────────┘
  *                                              └──────────────────┘
  *
- * - A room is made by its first member (or its first kept publication) and forgotten with its last.
- *   Its home is the shard that its name's hash says: all publications of a room pass there, so all
+ * - A room is made by its first member. Its home is the shard that its name's hash says: all publications of a room pass there, so all
  *   its members everywhere see them in one order.
  * - Interest is a table a shard of counts by hash, written by that shard alone and read by all: asking
  *   costs a load a shard, and whoever joined before somebody asks is seen (release / acquire). Two
@@ -19,8 +18,9 @@
  * - Each shard keeps what it delivered in a log bounded in bytes and age (live.history_bytes,
  *   live.history_s), chained by room: what a subscriber that was away is sent again. A publication's
  *   place in that log is its offset, "SHARD-NUMBER" in text; it is good on that shard only, so who
- *   comes back with one is handed over to that shard, or asks it by mail.
- *   A room with history stays known on its shard until that has aged away.
+ *   comes back with one is handed over to that shard.
+ *   A room that its last member has left stays known on its shard for live.history_s, and what is
+ *   kept of it goes into the log meanwhile.
  * - A publication is encoded at most once a shard and encoding, when the first member wants it.
  * - Mail between hubs is bounded; what does not fit waits in a list bounded by live.backlog_bytes;
  *   beyond that it is dropped, counted (ringmain_live_dropped_total) and logged.
@@ -30,6 +30,7 @@
  * business (ws/access.h).
  *
  * In a turn: hub_mail() where mail is read, hub_flush() after all publishing of the turn, hub_tick().
+ * Nothing here calls a peer's ops but hub_flush().
  */
 #ifndef WS_HUB_H
 #define WS_HUB_H
@@ -59,10 +60,8 @@ struct publication {
     struct span room, event, type, data;
     const struct span *attachments;
     unsigned attachments_count;
-    unsigned shard;       /* whose log … */
-    uint64_t number;      /* … and its place there; from 1 */
-    uint64_t room_number; /* the n-th of its room: gapless for all members everywhere */
-    bool kept;
+    unsigned shard;  /* whose log … */
+    uint64_t number; /* … and its place there, for hub_offset_print(); 0: it is not kept */
 };
 
 /* Makes the bytes that members with this encoding get. NULL: no memory. */
@@ -98,7 +97,8 @@ bool hub_publish(struct hub *hub, struct turn *turn, const struct publish *publi
 NODISCARD bool hub_has_audience(const struct hub *hub, struct span room);
 /* The same with the name's hash ready: hub_room_hash() of prefix and id. */
 NODISCARD bool hub_has_audience_of(const struct hub *hub, uint64_t hash);
-uint64_t hub_room_hash(struct span prefix, struct span id); /* of the canonical name */
+/* Of the canonical name: ("user:", id). 0: too long for a room's name. */
+uint64_t hub_room_hash(const struct hub *hub, struct span prefix, struct span id);
 
 /* ── Membership ── */
 

@@ -12,7 +12,7 @@
  * Nothing is copied into the queue but a reference, so a thousand slow readers of one message hold it
  * once. The queue is bounded by messages and by bytes (live.queue_messages, live.queue_bytes): a peer
  * past its bounds is closed by ops->overrun (1013) and nobody else notices. Messages with a key are
- * replaced by the newest instead; how many were is told by ops->gap before the next message.
+ * replaced by the newest instead; how many were, ops->drain asks peer_missed() and tells.
  *
  * A peer lies inside its owner's object (a plain socket, a stream of Server-Sent Events, an Engine.IO
  * session). Life: peer_init → hub_join …, peer_post … → peer_fini (leaves all rooms, drops the queue).
@@ -32,20 +32,22 @@ struct peer_ops {
     /* The queue is not empty: take with peer_take() as much as the transport has room for, now. What
      * stays is offered again by peer_wake() or with the next message. */
     void (*drain)(struct peer *peer, struct turn *turn);
-    /* So many messages with a key were replaced since the last word on it. May be NULL. */
-    void (*gap)(struct peer *peer, struct turn *turn, uint64_t missed);
-    /* Past its bounds, or no memory: close it with 1013, soon; its queue has been dropped. */
+    /* Past its bounds, or no memory: close it with 1013; its queue has been dropped, and nothing is
+     * queued any more. Called once, at the end of the turn (hub_flush), never inside peer_post(). */
     void (*overrun)(struct peer *peer, struct turn *turn);
     /* An operator wants it gone (DELETE /api/connections/{id}). */
     void (*kick)(struct peer *peer, struct turn *turn);
 };
 
+enum { PEER_FEW = 4 };
+
+/* A ring of references: `few`, or memory of its own while there are more. */
 struct peer_queue {
-    struct encoded *
-        *at; /* a ring; NULL while empty for long: an idle peer holds no memory for it */
+    struct encoded **many; /* NULL: they stand in `few` */
     uint32_t head, count, capacity;
+    uint32_t missed;
     size_t bytes;
-    uint64_t missed;
+    struct encoded *few[PEER_FEW];
 };
 
 struct peer {
@@ -60,6 +62,7 @@ struct peer {
     struct list dirty; /* in the hub's list of those to be drained in this turn */
     struct list all;   /* in the hub's list of all peers */
     unsigned rooms;
+    bool overran;
     struct peer_queue queue;
 };
 
@@ -68,22 +71,24 @@ void peer_init(struct peer *peer, struct hub *hub, struct turn *turn, const stru
                const char *user_id, const char *tenant_id);
 void peer_fini(struct peer *peer, struct turn *turn);
 
-/* Queues a message behind all others; takes a reference of its own. False: overrun; ops->overrun
- * has been called. The message leaves at the end of this turn, with all others. */
+/* Queues a message behind all others; takes a reference of its own. False: overrun, and ops->overrun
+ * comes at the end of this turn. The message leaves at the end of this turn, with all others. */
 bool peer_post(struct peer *peer, struct turn *turn, struct encoded *encoded);
 
 /* The oldest, whose reference becomes the caller's; NULL: none is left. For ops->drain. */
 NODISCARD struct encoded *peer_take(struct peer *peer);
 /* A look at it, to see whether there is room; NULL: none. */
 const struct encoded *peer_first(const struct peer *peer);
+/* How many messages with a key were replaced since this was last asked. */
+NODISCARD uint64_t peer_missed(struct peer *peer);
 /* The transport has room again: ops->drain comes at the end of the turn, if there is anything. */
 void peer_wake(struct peer *peer);
 /* Drops what waits. */
 void peer_clear(struct peer *peer);
 
-/* The connection's public name, 20 characters of base64url and a NUL: unguessable is the Engine.IO
- * sid's business, not this one's. */
-enum { PEER_ID_TEXT = 21 };
+/* The connection's public name, 16 hexadecimal digits and a NUL: unguessable is the Engine.IO sid's
+ * business, not this one's. */
+enum { PEER_ID_TEXT = 17 };
 void peer_id_print(uint64_t id, char out[PEER_ID_TEXT]);
 NODISCARD bool peer_id_parse(struct span text, uint64_t *id);
 
