@@ -19,8 +19,8 @@
 #include "proto/http_messages.h"
 #include "proto/tcp.h"
 #include "ws/debug.h"
-#include "ws/handshake.h"
 #include "ws/ingest.h"
+#include "ws/upgrade.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -74,44 +74,12 @@ static int verify(void *self, struct turn *turn, struct span token, const char *
 
 /* ── WebSocket doors ────────────────────────────────────────────────────────────────────────── */
 
-static struct handshake_request handshake_of(const struct http_request *request)
-{
-    return (struct handshake_request){
-        .is_get = span_is(http_method(request), "GET"),
-        .key = http_header(request, "Sec-WebSocket-Key"),
-        .version = http_header(request, "Sec-WebSocket-Version"),
-        .upgrade = http_header(request, "Upgrade"),
-        .connection = http_header(request, "Connection"),
-        .extensions = http_header(request, "Sec-WebSocket-Extensions"),
-        .origin = http_header(request, "Origin"),
-        .host = http_header(request, "Host"),
-    };
-}
-
-/* True: *out is agreed. Else the request has been answered. */
 static bool shake(struct gateway *gateway, struct turn *turn, struct http_request *request,
                   struct handshake *out)
 {
-    struct handshake_request asked = handshake_of(request);
     struct handshake_policy policy = {
         .origins = span_of_string(gateway->node->config->cors_origins), .deflate = true};
-    enum handshake_fault fault = handshake_judge(&asked, &policy, out);
-    if (fault == HANDSHAKE_OK)
-        return true;
-    struct span version =
-        fault == HANDSHAKE_BAD_VERSION ? SPAN("Sec-WebSocket-Version: 13\r\n") : (struct span){0};
-    http_refuse(request, turn, handshake_status(fault), version,
-                fault == HANDSHAKE_BAD_ORIGIN ? "FORBIDDEN" : "INVALID_FIELD",
-                handshake_reason(fault));
-    return false;
-}
-
-/* Answers in place of a WebSocket that there was no memory for. */
-static bool started(struct turn *turn, struct http_request *request, bool good)
-{
-    if (!good)
-        http_refuse_for_now(request, turn, 503, 1, "OVERLOADED", "no memory");
-    return good;
+    return upgrade_agree(request, turn, &policy, out);
 }
 
 /* GET /events/stream */
@@ -123,9 +91,9 @@ static bool take_stream(void *context, struct turn *turn, struct http_request *r
     if (!http_ingest_level(request, turn, gateway->intake, &level))
         return false;
     return shake(gateway, turn, request, &handshake) &&
-           started(turn, request,
-                   ingest_start(gateway->ingest, turn, request->conn, &handshake,
-                                request->principal, level));
+           upgrade_started(request, turn,
+                           ingest_start(gateway->ingest, turn, request->conn, &handshake,
+                                        request->principal, level));
 }
 
 static bool take_echo(void *context, struct turn *turn, struct http_request *request)
@@ -134,8 +102,8 @@ static bool take_echo(void *context, struct turn *turn, struct http_request *req
     struct handshake handshake;
     enum debug_door door = span_is(http_path(request), "/sink") ? DEBUG_SINK : DEBUG_ECHO;
     return shake(gateway, turn, request, &handshake) &&
-           started(turn, request,
-                   debug_start(door, turn, request->conn, &handshake, &gateway->websocket));
+           upgrade_started(request, turn,
+                           debug_start(door, turn, request->conn, &handshake, &gateway->websocket));
 }
 
 /* ── The table of routes ────────────────────────────────────────────────────────────────────── */
