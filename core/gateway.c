@@ -303,6 +303,7 @@ static void fill_doors(struct gateway *gateway)
         .header_ns = ns_of(config->limits_header_ms),
         .body_ns = ns_of(config->limits_body_ms),
         .idle_ns = ns_of(config->limits_idle_ms),
+        .shard = gateway->shard,
     };
     gateway->pages = (struct gateway_pages){gateway->node, gateway->intake};
     gateway->http_messages.intake = gateway->intake;

@@ -9,6 +9,8 @@
  *   http_judge: a route, a principal, a framing ── take ─► another wire                   │
  *      ▼                                                                                  │
  *   BODY ── http_body takes framing and gzip off ─► deliver() ─► handle / feed ───────────┤
+ *      │                                                                                  │
+ *   PARKED ── until somebody answers: nothing behind it is read ──────────────────────────┤
  *                                                                                         ▼
  *   GONE ◄── Connection: close, a broken request, a timeout ───── http_answer, at once or held
  *
@@ -87,6 +89,8 @@ static void http_deadline(struct wire *wire, struct turn *turn)
         http_finish(http, turn); /* the peer does not take its answers */
     if (http->phase == HTTP_GONE)
         return;
+    if (http->phase == HTTP_PARKED)
+        http->active_ns = turn->now_ns;
     if (turn->now_ns < due_ns(http, turn->now_ns)) {
         arm(http, turn);
     } else if (http->begun_ns != 0) {
@@ -106,7 +110,7 @@ static void start_request(struct http *http)
     struct http_request *request = &http->request;
     http_head_start(http->head, request);
     http->begun_ns = 0;
-    request->answered = request->broken = request->upgrade = false;
+    request->answered = request->broken = request->upgrade = request->parked = false;
     request->bodiless = request->http_1_0 = false;
     request->keep_alive = !http->draining;
     request->route = NULL;
@@ -170,6 +174,20 @@ static void feed(struct http *http, struct turn *turn)
     http_body_used(&http->body, request->answered ? length : used);
 }
 
+/* The body is there: the request is over, unless its answer is still to come. */
+static void complete(struct http *http, struct turn *turn)
+{
+    must(http->request.answered || http->request.parked);
+    if (http->request.answered) {
+        end_request(http, turn);
+        return;
+    }
+    http->phase = HTTP_PARKED;
+    http->request.body = NULL;
+    http->request.body_length = 0;
+    http_body_fini(&http->body);
+}
+
 /* Gives the handler what it can use now. The end of the body is the end of the request. */
 static void deliver(struct http *http, struct turn *turn)
 {
@@ -184,7 +202,7 @@ static void deliver(struct http *http, struct turn *turn)
     }
     http->body.discard = request->answered;
     if (http->body.complete)
-        end_request(http, turn);
+        complete(http, turn);
 }
 
 /* ── The header ─────────────────────────────────────────────────────────────────────────────── */
@@ -216,11 +234,12 @@ static void judge(struct http *http, struct turn *turn)
     struct http_request *request = &http->request;
     struct http_framed framed = http_head_framed(http->head);
     struct http_judged judged = http_judge(http->house, turn, request, &framed, &http->principal);
-    http_body_start(&http->body, judged.framing, framed.length, http->house->body_bytes);
+    size_t most = http_body_most(http->house, request);
+    http_body_start(&http->body, judged.framing, framed.length, most);
     if (request->answered)
         return;
     if (judged.gzip && !http->body.complete)
-        http->body.gunzip = gunzip_open(http->house->body_bytes);
+        http->body.gunzip = gunzip_open(most);
     if (!give_state(http) || (judged.gzip && !http->body.complete && http->body.gunzip == NULL))
         http_refuse_for_now(request, turn, 503, 1, "OVERLOADED", "no memory");
 }
@@ -237,14 +256,33 @@ static bool body_will_come(struct http *http, struct turn *turn, bool body_follo
     return !request->answered;
 }
 
+/* It goes, as it came, to the shard that it is meant for. */
+static bool is_elsewhere(struct http *http)
+{
+    struct http_request *request = &http->request;
+    const struct http_route *route = request->route;
+    if (request->answered || route->shard_of == NULL)
+        return false;
+    unsigned shard = route->shard_of(route->context, request);
+    http->moves = shard != http->house->shard;
+    if (http->moves)
+        conn_hand_over(http->wire.conn, shard);
+    return http->moves;
+}
+
 /* The header is whole. Returns how many bytes of it are used:
- * all, or none if the request must wait. */
+ * all, or none if the request must wait or go elsewhere. */
 static size_t begin(struct http *http, struct turn *turn, bool body_follows)
 {
     struct http_request *request = &http->request;
     request->received_ns = turn->now_ns;
     http->begun_ns = 0;
     judge(http, turn);
+    if (is_elsewhere(http)) {
+        forget(http);
+        start_request(http);
+        return 0;
+    }
     if (!request->answered && request->route->take != NULL)
         return take_over(http, turn);
     if (!body_will_come(http, turn, body_follows)) {
@@ -300,7 +338,7 @@ static void fail_body(struct http *http, struct turn *turn, enum http_body_error
         http_fail(http, turn, 400, "BAD_REQUEST", "the body is not whole and valid gzip");
         return;
     case HTTP_BODY_TOO_LARGE:
-        http_fail(http, turn, 413, "TOO_LARGE", "the body is larger than limits.body_bytes");
+        http_fail(http, turn, 413, "TOO_LARGE", HTTP_BODY_TOO_LONG);
         return;
     case HTTP_BODY_NO_MEMORY:
         http_fail(http, turn, 503, "OVERLOADED", "no memory for the body");
@@ -339,9 +377,11 @@ static bool keep_head(struct http *http)
 static void after_input(struct http *http, struct turn *turn)
 {
     bool body = http->phase == HTTP_BODY;
-    if (body && (!keep_head(http) || !http_body_keep(&http->body)))
+    if ((body && (!keep_head(http) || !http_body_keep(&http->body))) ||
+        (http->phase == HTTP_PARKED && !keep_head(http)))
         http_fail(http, turn, 503, "OVERLOADED", "no memory");
-    if (http->begun_ns == 0 && (body || http_head_begun(http->head)))
+    bool head = http->phase == HTTP_HEAD && http_head_begun(http->head);
+    if (http->begun_ns == 0 && (body || head))
         http->begun_ns = turn->now_ns;
     arm(http, turn);
 }
@@ -350,6 +390,10 @@ static size_t take(struct http *http, struct turn *turn, uint8_t *at, size_t len
 {
     if (http->phase == HTTP_BODY)
         return take_body(http, turn, at, length);
+    if (http->phase == HTTP_PARKED) {
+        conn_pause(http->wire.conn, turn); /* what is behind it can wait in the kernel */
+        return 0;
+    }
     http->holds_allowed = HOLDS_MAX;
     if (may_go_on(http))
         return take_head(http, turn, at, length);
@@ -366,12 +410,28 @@ static ptrdiff_t http_input(struct wire *wire, struct turn *turn, uint8_t *at, s
     if (http->paused)
         return 0;
     http->active_ns = turn->now_ns;
+    http->moves = false;
     while (used < length && step > 0 && http->phase != HTTP_GONE) {
         step = take(http, turn, at + used, length - used);
         used += step;
     }
     after_input(http, turn);
+    if (http->moves && used == 0)
+        return WIRE_HAND_OVER; /* else it is offered once more, at the front */
     return (ptrdiff_t)used;
+}
+
+void http_unpark(struct http *http, struct turn *turn)
+{
+    must(http->phase == HTTP_PARKED);
+    http->active_ns = turn->now_ns;
+    end_request(http, turn);
+    if (http->phase == HTTP_GONE)
+        return;
+    if (http->ended)
+        http_finish(http, turn);
+    arm(http, turn);
+    conn_resume(http->wire.conn, turn);
 }
 
 /* ── The rest of a wire's life ──────────────────────────────────────────────────────────────── */
@@ -387,6 +447,17 @@ static void http_released(struct wire *wire, struct turn *turn, const struct hol
         conn_abort(wire->conn, turn);
     }
     resume_if_possible(http, turn);
+}
+
+static void http_ended(struct wire *wire, struct turn *turn)
+{
+    struct http *http = mine(wire);
+    const struct http_route *route = http->request.route;
+    http->ended = true;
+    if (http->phase == HTTP_PARKED && route->ended != NULL)
+        route->ended(route->context, turn, &http->request);
+    if (http->phase != HTTP_PARKED)
+        http_finish(http, turn);
 }
 
 static void http_writable(struct wire *wire, struct turn *turn)
@@ -417,6 +488,7 @@ static void http_fini(struct wire *wire, struct turn *turn)
 static const struct wire_ops http_ops = {
     .name = "http",
     .input = http_input,
+    .ended = http_ended,
     .released = http_released,
     .deadline = http_deadline,
     .drain = http_drain,

@@ -35,6 +35,7 @@ struct http_route {
     bool token; /* the token is looked at: a bad one is refused, and none, if tokens are required */
     unsigned scopes;    /* enum scope: of these the token must have one; 0: any token will do */
     size_t state_bytes; /* request->state: zeroed memory for one request */
+    size_t body_bytes;  /* the longest body, before and after gunzip; 0: the house's */
     void *context;
     void (*handle)(void *context, struct turn *turn, struct http_request *request);
     /* How many of the bytes were used (they may be changed);
@@ -49,8 +50,14 @@ struct http_route {
      * or not, then {"code","message"} is answered, as it is for NULL. */
     void (*cut)(void *context, struct turn *turn, struct http_request *request, unsigned status,
                 const char *code, const char *message);
+    /* While it was parked the peer ended its stream. It may answer now, or later as if nothing had
+     * happened (who only shut down its sending end still reads). NULL: later. */
+    void (*ended)(void *context, struct turn *turn, struct http_request *request);
     /* The request is over, or the connection is: free what `state` owns. May be NULL. */
     void (*forget)(void *context, struct http_request *request);
+    /* Whose request this is: if another shard's, it goes there with its connection, unanswered, and
+     * comes to this route again. Asked once it has been admitted. NULL: whoever got it. */
+    unsigned (*shard_of)(void *context, const struct http_request *request);
 };
 
 struct http_house {
@@ -60,6 +67,7 @@ struct http_house {
     const struct admission *admission; /* NULL: nobody is asked for a token */
     size_t body_bytes;                 /* limits.body_bytes, before and after gunzip */
     uint64_t header_ns, body_ns, idle_ns;
+    unsigned shard; /* ours, for shard_of */
 };
 
 /* NULL: no memory. `house` must outlive it. */
@@ -84,6 +92,14 @@ void http_refuse(struct http_request *request, struct turn *turn, unsigned statu
 /* The same with Retry-After. */
 void http_refuse_for_now(struct http_request *request, struct turn *turn, unsigned status,
                          unsigned retry_after_s, const char *code, const char *message);
+
+/*
+ * For `handle`: the answer comes later, on this thread, whoever gives it. The header and `state` stay,
+ * the body does not. No request behind it is read meanwhile, and no time runs against it. Until it has
+ * been answered the request lives, unless `forget` says that it is over: so it must be told to whoever
+ * means to answer (a route that parks has a `forget` and `state_bytes`).
+ */
+void http_park(struct http_request *request);
 
 /* After the answer the connection is closed. Before http_respond(). */
 void http_close_after(struct http_request *request);

@@ -65,6 +65,8 @@ void http_respond(struct http_request *request, struct turn *turn,
         give_up(http, turn);
     if (!lent)
         buf_fini(&reply);
+    if (http->phase == HTTP_PARKED)
+        http_unpark(http, turn);
 }
 
 void http_refuse(struct http_request *request, struct turn *turn, unsigned status,
@@ -85,6 +87,12 @@ void http_refuse_for_now(struct http_request *request, struct turn *turn, unsign
     char line[40];
     int length = snprintf(line, sizeof line, "Retry-After: %u\r\n", retry_after_s);
     http_refuse(request, turn, status, span_of(line, (size_t)length), code, message);
+}
+
+void http_park(struct http_request *request)
+{
+    must(!request->answered && request->state != NULL && request->route->forget != NULL);
+    request->parked = true;
 }
 
 void http_close_after(struct http_request *request)

@@ -222,6 +222,12 @@ static bool coding_is_known(struct http_request *request, struct turn *turn, boo
     return false;
 }
 
+size_t http_body_most(const struct http_house *house, const struct http_request *request)
+{
+    const struct http_route *route = request->route;
+    return route != NULL && route->body_bytes > 0 ? route->body_bytes : house->body_bytes;
+}
+
 static bool body_is_readable(const struct http_house *house, struct turn *turn,
                              struct http_request *request, const struct http_framed *framed,
                              bool *gzip)
@@ -233,10 +239,9 @@ static bool body_is_readable(const struct http_house *house, struct turn *turn,
                     "Content-Length or Transfer-Encoding: chunked is needed");
         return false;
     }
-    if (framed->length > house->body_bytes) {
+    if (framed->length > http_body_most(house, request)) {
         http_close_after(request);
-        http_refuse(request, turn, 413, no_headers, "TOO_LARGE",
-                    "the body is larger than limits.body_bytes");
+        http_refuse(request, turn, 413, no_headers, "TOO_LARGE", HTTP_BODY_TOO_LONG);
         return false;
     }
     if (request->route->take != NULL && (framed->length > 0 || framed->transfer_encoding))

@@ -24,4 +24,10 @@ struct http_judged http_judge(const struct http_house *house, struct turn *turn,
                               struct http_request *request, const struct http_framed *framed,
                               struct principal **principal);
 
+#define HTTP_BODY_TOO_LONG                                                                         \
+    "the body is larger than what is allowed here (limits.body_bytes, or this path's own limit)"
+
+/* How long a body may be, before and after gunzip: the route's limit, or else the house's. */
+size_t http_body_most(const struct http_house *house, const struct http_request *request);
+
 #endif

@@ -46,6 +46,7 @@ struct http_request {
     bool upgrade;    /* Connection: upgrade and Upgrade: websocket */
     bool broken;     /* where the next request begins cannot be known: there is none */
     bool answered;
+    bool parked; /* http_park(): the answer comes later */
     struct http_rate rate;
     /* The rest is read through the functions below. */
     const uint8_t *head;

@@ -10,7 +10,8 @@
 #include "proto/http_body.h"
 #include "proto/http_head.h"
 
-enum http_phase { HTTP_HEAD, HTTP_BODY, HTTP_GONE };
+/* PARKED: the request is whole, and its answer comes from elsewhere. */
+enum http_phase { HTTP_HEAD, HTTP_BODY, HTTP_PARKED, HTTP_GONE };
 
 struct http {
     struct wire wire; /* first */
@@ -20,6 +21,8 @@ struct http {
     struct http_body body;
     enum http_phase phase;
     bool draining;
+    bool moves;             /* the request at the front is another shard's */
+    bool ended;             /* the peer ended its stream while a request was parked */
     bool paused;            /* not read … */
     unsigned holds_allowed; /* … until there are no more holds than these, and the output is sent */
     size_t head_length;     /* once it is whole */
@@ -35,6 +38,9 @@ struct http {
 /* Sends it behind all answers that still wait. */
 void http_dispatch(struct http *http, struct turn *turn, const struct receipt *receipt,
                    struct span reply);
+
+/* A parked request was answered: on with the next. */
+void http_unpark(struct http *http, struct turn *turn);
 
 /* The connection's last answer, if none was given yet:
  * what follows cannot be trusted, or is not wanted. */

@@ -40,8 +40,9 @@ static bool offer_once(struct conn *conn, struct turn *turn)
     ptrdiff_t used = conn->wire->ops->input(conn->wire, turn, run, length);
     free(run);
     settle(conn, turn);
-    must(used >= WIRE_CLOSE && used <= (ptrdiff_t)length);
+    must(used >= WIRE_HAND_OVER && used <= (ptrdiff_t)length);
     conn->closing = used == WIRE_CLOSE;
+    conn->moves = used == WIRE_HAND_OVER;
     if (used > 0)
         buf_drop(&conn->kept, (size_t)used);
     return used > 0;
@@ -51,7 +52,7 @@ static void offer(struct conn *conn, struct turn *turn)
 {
     bool more = true;
     while (more && conn->kept.length > 0 && !conn->throttled && !conn->paused && !conn->finished &&
-           !conn->aborted && !conn->closing)
+           !conn->aborted && !conn->closing && !conn->moves)
         more = offer_once(conn, turn);
 }
 
@@ -159,8 +160,7 @@ void conn_change_wire(struct conn *conn, struct turn *turn, struct wire *wire)
 
 void conn_hand_over(struct conn *conn, unsigned shard)
 {
-    (void)conn;
-    (void)shard;
+    conn->target = shard;
 }
 
 struct span conn_rest(const struct conn *conn)

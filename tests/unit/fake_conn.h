@@ -26,7 +26,9 @@ struct conn {
     uint64_t deadline_ns;
     uint64_t id;
     bool throttled, paused, finished, aborted;
-    bool closing; /* input said WIRE_CLOSE */
+    bool closing;    /* input said WIRE_CLOSE */
+    bool moves;      /* input said WIRE_HAND_OVER … */
+    unsigned target; /* … to this shard */
 };
 
 void fake_init(struct conn *conn);

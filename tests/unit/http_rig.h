@@ -20,6 +20,7 @@ static struct conn conn;
 static struct counters counters;
 static struct turn turn = {.counters = &counters, .now_ns = 1000000};
 static unsigned forgotten, fed;
+static struct http_request *parked; /* whoever waits at /park */
 
 unsigned shard_index(const struct shard *shard)
 {
@@ -130,6 +131,38 @@ static inline void forget(void *context, struct http_request *request)
     forgotten++;
 }
 
+/* The answer comes later. */
+static inline void handle_park(void *context, struct turn *now, struct http_request *request)
+{
+    (void)context;
+    (void)now;
+    must(request->state != NULL && parked == NULL);
+    parked = request;
+    http_park(request);
+}
+
+static inline void forget_parked(void *context, struct http_request *request)
+{
+    (void)context;
+    must(parked == NULL || parked == request);
+    parked = NULL;
+    forgotten++;
+}
+
+static inline void ended_parked(void *context, struct turn *now, struct http_request *request)
+{
+    (void)context;
+    http_refuse(request, now, 499, (struct span){NULL, 0}, "GONE", "you ended it");
+}
+
+/* ?at=n names the shard. */
+static inline unsigned shard_of(void *context, const struct http_request *request)
+{
+    char at[4];
+    (void)context;
+    return http_query(request, "at", at, sizeof at) ? (unsigned)atoi(at) : 0;
+}
+
 /* Another protocol: says what it hears, in capitals. */
 static inline ptrdiff_t shout_input(struct wire *wire, struct turn *now, uint8_t *at, size_t length)
 {
@@ -199,6 +232,19 @@ static const struct http_route routes[] = {
     {.method = "GET", .path = "/shout", .upgrade = true, .take = take_shout},
     {.method = "GET", .path = "/both", .upgrade = true, .take = take_shout},
     {.method = "GET", .path = "/both", .handle = handle_hello},
+    {.method = "GET",
+     .path = "/park",
+     .handle = handle_park,
+     .forget = forget_parked,
+     .state_bytes = 1},
+    {.method = "POST",
+     .path = "/park",
+     .handle = handle_park,
+     .ended = ended_parked,
+     .forget = forget_parked,
+     .state_bytes = 1,
+     .body_bytes = 10},
+    {.method = "POST", .path = "/at", .handle = handle_echo, .shard_of = shard_of},
     {.method = "GET", .path = "/secret", .token = true, .handle = handle_show},
     {.method = "GET",
      .path = "/admin",
