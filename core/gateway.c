@@ -31,7 +31,7 @@ enum { ROUTES_MAX = 24, GAUGES_MS = 100 };
 struct gateway {
     struct house house;
     const struct node *node;
-    unsigned shard;
+    unsigned shard, tokens_max;
     struct spool *spool;
     struct producers *producers;
     struct mail *to_writer, *from_writer;
@@ -350,7 +350,7 @@ static bool make_parts(struct gateway *gateway)
     if (gateway->intake == NULL)
         return false;
     gateway->ingest = ingest_door_open(&door);
-    gateway->tokens = jwt_cache_open(JWT_CACHE_ENTRIES);
+    gateway->tokens = jwt_cache_open(gateway->tokens_max);
     gateway->failures = quota_open(
         4096, bucket_rate((uint64_t)node->config->auth_failures_per_minute, 60000, 60000), seed);
     gateway->cors = cors_open(node->config->cors_origins);
@@ -364,6 +364,7 @@ int gateway_open(struct gateway **out, const struct gateway_options *options, ch
     if (gateway != NULL) {
         gateway->node = options->node;
         gateway->shard = options->shard;
+        gateway->tokens_max = options->tokens_max;
         gateway->spool = options->spool;
         gateway->producers = options->producers;
         gateway->to_writer = options->to_writer;

@@ -46,6 +46,7 @@ struct gateway_options {
     struct mail *to_writer;      /* struct block *; NULL: no writer */
     struct mail *from_writer;
     struct sleeper *writer_sleeper;
+    unsigned tokens_max; /* verified ones that are remembered */
 };
 
 /* 0 or -errno. */

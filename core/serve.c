@@ -229,6 +229,7 @@ static int make_shard(struct server *server, struct seat *seat)
         .from_writer = seat->from_writer,
         .writer_sleeper =
             server->writers == 0 ? NULL : &server->writer_sleeper[seat->index % server->writers],
+        .tokens_max = JWT_CACHE_ENTRIES,
     };
     int result = gateway_open(&seat->gateway, &door, server->why);
     if (result != 0)
