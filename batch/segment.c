@@ -132,7 +132,7 @@ bool segment_begin(struct segment_builder *builder, struct span node, uint64_t e
     uint8_t *at = builder->bytes;
     if (builder->room < SEGMENT_ALIGN)
         return false;
-    memset(at, 0, builder->room);
+    memset(at, 0, SEGMENT_FIXED_BYTES);
     little_put32(at + AT_MAGIC, SEGMENT_MAGIC);
     little_put32(at + AT_VERSION, SEGMENT_VERSION);
     little_put64(at + AT_EPOCH, epoch);
@@ -163,6 +163,7 @@ uint32_t segment_end(struct segment_builder *builder)
     size_t bytes = (builder->used + SEGMENT_ALIGN - 1) / SEGMENT_ALIGN * SEGMENT_ALIGN;
     if (bytes > builder->room || bytes > SEGMENT_HEADER_BYTES_MAX)
         return 0;
+    memset(at + builder->used, 0, bytes - builder->used);
     uint32_t node = little_get32(at + AT_NODE_BYTES);
     little_put32(at + AT_BYTES, (uint32_t)bytes);
     little_put32(at + AT_STREAMS, builder->streams);
