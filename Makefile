@@ -33,8 +33,8 @@ LIBRARY := $(OUT)/libringmain.a
 UNITS   := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/*_test.c))
 FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/*_fuzz.c))
 PERFS   := $(patsubst %.c,$(OUT)/%,$(wildcard perf/*.c))
-# The simulation replaces these four: see core/ring.h.
-SEAM    := core/ring.c core/file.c core/clock.c core/socket.c
+# The simulation replaces these: see core/ring.h.
+SEAM    := core/ring.c core/file.c core/clock.c core/socket.c core/region.c
 SIM_LIBRARY_OBJECTS := $(filter-out $(SEAM:%.c=$(OUT)/%.o),$(OBJECTS))
 SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sim/*.c))
 

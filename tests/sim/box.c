@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAIL_LETTERS = 1024, DEDUP_IDS = 8192, WRITER_BELL = 400 };
+enum { MAIL_LETTERS = 1024, DEDUP_IDS = 2048, WRITER_BELL = 400 };
 
 /* ── Recovery ───────────────────────────────────────────────────────────────────────────────── */
 
@@ -87,6 +87,7 @@ static int make_gateway(struct box *box, struct seat *seat)
         .to_writer = seat->to_writer,
         .from_writer = seat->from_writer,
         .writer_sleeper = &box->writer_sleeper,
+        .tokens_max = 4,
     };
     return gateway_open(&seat->gateway, &options, box->why);
 }

@@ -15,8 +15,8 @@ struct disk {
     struct inode *inodes, *root;
     uint64_t bytes;
     bool squeezed;
-    struct descriptor descriptor[DISK_DESCRIPTORS_MAX];
-    unsigned descriptors;
+    struct descriptor *descriptor;
+    unsigned descriptors, places;
 };
 
 /* ── Inodes ─────────────────────────────────────────────────────────────────────────────────── */
@@ -28,16 +28,13 @@ static struct inode *inode_new(struct disk *disk, bool directory)
     inode->next = disk->inodes;
     disk->inodes = inode;
     if (directory)
-        inode->directory = calloc(1, sizeof *inode->directory);
-    must(!directory || inode->directory != NULL);
+        inode->directory = directory_new();
     return inode;
 }
 
 static void inode_free(struct inode *inode)
 {
-    free(inode->cache);
-    free(inode->platter);
-    free(inode->state);
+    inode_fini(inode);
     free(inode->directory);
     free(inode);
 }
@@ -91,6 +88,7 @@ void disk_close(struct disk *disk)
         disk->inodes = inode->next;
         inode_free(inode);
     }
+    free(disk->descriptor);
     free(disk);
 }
 
@@ -177,6 +175,11 @@ static int give_descriptor(struct inode *inode, int flags)
 {
     struct disk *disk = world.disk;
     must(disk->descriptors < DISK_DESCRIPTORS_MAX);
+    if (disk->descriptors == disk->places) {
+        disk->places = disk->places == 0 ? 64 : 2 * disk->places;
+        disk->descriptor = realloc(disk->descriptor, disk->places * sizeof *disk->descriptor);
+        must(disk->descriptor != NULL);
+    }
     disk->descriptor[disk->descriptors] =
         (struct descriptor){.inode = inode, .open = true, .direct = (flags & O_DIRECT) != 0};
     inode->opens++;
@@ -256,7 +259,7 @@ ssize_t disk_read(int number, void *bytes, size_t length, uint64_t offset)
         return 0;
     if (length > inode->length - offset)
         length = (size_t)(inode->length - offset);
-    memcpy(bytes, inode->cache + offset, length);
+    inode_get(inode, bytes, length, offset);
     return (ssize_t)length;
 }
 
@@ -412,7 +415,8 @@ int disk_list(int directory, int (*each)(void *context, const char *name), void 
         return -EIO;
     if (in == NULL)
         return -ENOTDIR;
-    struct names names = in->now; /* `each` may change it */
+    struct names names; /* `each` may change it */
+    names_copy(&names, &in->now);
     unsigned first = names.count == 0 || world.looking ? 0 : (unsigned)below(names.count);
     for (unsigned i = 0; i < names.count; i++) {
         int result = each(context, names.entry[(first + i) % names.count].name);

@@ -8,7 +8,13 @@
 
 #include "tests/sim/disk.h"
 
-enum { SECTOR = 512, NAMES_MAX = 256, CHANGES_MAX = 1024 };
+enum {
+    SECTOR = 512,
+    PAGE = 4096,
+    PAGE_SECTORS = PAGE / SECTOR,
+    NAMES_MAX = 128,
+    CHANGES_MAX = 512
+};
 
 struct inode;
 
@@ -35,26 +41,34 @@ struct directory {
     unsigned changes;
 };
 
-enum sector_state {
-    SECTOR_SAME,    /* the cache and the platter have the same */
-    SECTOR_DIRTY,   /* the cache is newer, and the next fsync will write it */
-    SECTOR_DROPPED, /* the cache is newer, and nobody will ever write it */
+/* Some bytes of files, shared by all places that hold the same ones. They never change while more
+ * than one does: see own(). */
+struct page {
+    unsigned holders;
+    uint8_t bytes[PAGE];
+};
+
+/* A page of a file. A sector that is neither dirty nor dropped is the same in both. */
+struct leaf {
+    struct page *cache, *platter; /* NULL: zeros */
+    uint8_t dirty;                /* sectors that the next fsync will write, a bit each */
+    uint8_t dropped;              /* sectors that nobody will ever write */
 };
 
 struct inode {
     struct inode *next;
-    uint8_t *cache, *platter;
-    uint8_t *state; /* enum sector_state of each */
-    size_t capacity;
+    struct leaf *leaf;
+    size_t leaves;
     uint64_t length, durable_length;
-    size_t odd_from, odd_to; /* sectors outside of these are SAME */
+    size_t odd_from, odd_to; /* leaves outside of these have neither dirty nor dropped sectors */
     unsigned opens;
     bool locked, reached;
     struct directory *directory; /* NULL: a file */
 };
 
 /* disk_sectors.c */
-void inode_grow(struct inode *inode, uint64_t length);
+void inode_fini(struct inode *inode);
+void inode_get(const struct inode *inode, void *bytes, size_t length, uint64_t offset);
 void inode_put(struct inode *inode, const void *bytes, size_t length, uint64_t offset);
 void inode_sync(struct inode *inode);
 void inode_sync_fails(struct inode *inode);
@@ -63,6 +77,8 @@ void inode_evict(struct inode *inode); /* the cache forgets what was dropped */
 void inode_copy_platter(struct inode *to, const struct inode *from);
 
 /* disk_names.c */
+struct directory *directory_new(void);
+void names_copy(struct names *to, const struct names *from);
 struct inode *names_find(const struct names *names, const char *name);
 void directory_put(struct directory *directory, const char *name, struct inode *inode);
 void directory_rename(struct directory *directory, const char *from, const char *to);

@@ -2,7 +2,23 @@
 #include "tests/sim/disk_internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Most of it is never looked at, and so not cleared. */
+struct directory *directory_new(void)
+{
+    struct directory *directory = malloc(sizeof *directory);
+    must(directory != NULL);
+    directory->now.count = directory->durable.count = directory->changes = 0;
+    return directory;
+}
+
+void names_copy(struct names *to, const struct names *from)
+{
+    memcpy(to->entry, from->entry, from->count * sizeof from->entry[0]);
+    to->count = from->count;
+}
 
 static struct entry *find(struct names *names, const char *name)
 {
@@ -68,7 +84,7 @@ void directory_unlink(struct directory *directory, const char *name)
 
 void directory_sync(struct directory *directory)
 {
-    directory->durable = directory->now;
+    names_copy(&directory->durable, &directory->now);
     directory->changes = 0;
 }
 
@@ -96,5 +112,5 @@ void directory_crash(struct directory *directory, bool cruel)
             saw(SAW_NAMES_LOST);
     }
     directory->changes = 0;
-    directory->now = directory->durable;
+    names_copy(&directory->now, &directory->durable);
 }

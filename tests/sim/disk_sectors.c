@@ -1,63 +1,177 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The content of files. Most pages of a spool are zeros, and most others are the same in the cache,
+ * on the platter and in the images that are checked: so nobody has bytes of their own before they
+ * write some. What a crash does it does to sectors, which are smaller than pages.
+ */
 #include "tests/sim/disk_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static uint8_t *enlarge(uint8_t *old, size_t from, size_t to)
+/* ── Pages ──────────────────────────────────────────────────────────────────────────────────── */
+
+static void let_go(struct page **page)
 {
-    uint8_t *bytes = realloc(old, to);
-    must(bytes != NULL);
-    memset(bytes + from, 0, to - from);
-    return bytes;
+    if (*page != NULL && --(*page)->holders == 0)
+        free(*page);
+    *page = NULL;
 }
 
-void inode_grow(struct inode *inode, uint64_t length)
+static void hold(struct page **to, struct page *page)
 {
-    size_t wanted = (size_t)(length + SECTOR - 1) / SECTOR * SECTOR;
-    if (wanted <= inode->capacity)
+    if (page != NULL)
+        page->holders++;
+    let_go(to);
+    *to = page;
+}
+
+/* Its bytes, which nobody else has. */
+static uint8_t *own(struct page **page)
+{
+    struct page *old = *page;
+    if (old != NULL && old->holders == 1)
+        return old->bytes;
+    struct page *new = malloc(sizeof *new);
+    must(new != NULL);
+    new->holders = 1;
+    if (old == NULL)
+        memset(new->bytes, 0, PAGE);
+    else
+        memcpy(new->bytes, old->bytes, PAGE);
+    let_go(page);
+    *page = new;
+    return new->bytes;
+}
+
+static bool all_zeros(const uint8_t *bytes, size_t length)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0;
+}
+
+void inode_fini(struct inode *inode)
+{
+    for (size_t i = 0; i < inode->leaves; i++) {
+        let_go(&inode->leaf[i].cache);
+        let_go(&inode->leaf[i].platter);
+    }
+    free(inode->leaf);
+    inode->leaf = NULL;
+    inode->leaves = 0;
+}
+
+static void grow(struct inode *inode, uint64_t length)
+{
+    size_t wanted = (size_t)(length + PAGE - 1) / PAGE;
+    if (wanted <= inode->leaves)
         return;
-    if (wanted < 2 * inode->capacity)
-        wanted = 2 * inode->capacity;
-    inode->cache = enlarge(inode->cache, inode->capacity, wanted);
-    inode->platter = enlarge(inode->platter, inode->capacity, wanted);
-    inode->state = enlarge(inode->state, inode->capacity / SECTOR, wanted / SECTOR);
-    inode->capacity = wanted;
+    if (wanted < 2 * inode->leaves)
+        wanted = 2 * inode->leaves;
+    inode->leaf = realloc(inode->leaf, wanted * sizeof *inode->leaf);
+    must(inode->leaf != NULL);
+    memset(inode->leaf + inode->leaves, 0, (wanted - inode->leaves) * sizeof *inode->leaf);
+    inode->leaves = wanted;
+}
+
+/* ── Reading and writing ────────────────────────────────────────────────────────────────────── */
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+void inode_get(const struct inode *inode, void *bytes, size_t length, uint64_t offset)
+{
+    uint8_t *to = bytes;
+    while (length > 0) {
+        size_t at = (size_t)offset % PAGE, some = smaller(length, PAGE - at);
+        const struct page *page = inode->leaf[offset / PAGE].cache;
+        if (page == NULL)
+            memset(to, 0, some);
+        else
+            memcpy(to, page->bytes + at, some);
+        to += some;
+        offset += some;
+        length -= some;
+    }
+}
+
+static void put_part(struct inode *inode, const uint8_t *bytes, size_t length, uint64_t offset)
+{
+    size_t index = (size_t)(offset / PAGE), at = (size_t)offset % PAGE;
+    struct leaf *leaf = &inode->leaf[index];
+    unsigned from = (unsigned)(at / SECTOR), to = (unsigned)((at + length + SECTOR - 1) / SECTOR);
+    if (length == PAGE && all_zeros(bytes, length))
+        let_go(&leaf->cache);
+    else
+        memcpy(own(&leaf->cache) + at, bytes, length);
+    leaf->dirty |= (uint8_t)((1u << to) - (1u << from));
+    leaf->dropped &= (uint8_t)~leaf->dirty;
+    if (inode->odd_to == 0 || index < inode->odd_from)
+        inode->odd_from = index;
+    if (index >= inode->odd_to)
+        inode->odd_to = index + 1;
 }
 
 void inode_put(struct inode *inode, const void *bytes, size_t length, uint64_t offset)
 {
-    if (length == 0)
-        return;
-    inode_grow(inode, offset + length);
-    memcpy(inode->cache + offset, bytes, length);
-    if (offset + length > inode->length)
-        inode->length = offset + length;
-    size_t from = (size_t)offset / SECTOR, to = (size_t)(offset + length + SECTOR - 1) / SECTOR;
-    memset(inode->state + from, SECTOR_DIRTY, to - from);
-    if (inode->odd_to == 0 || from < inode->odd_from)
-        inode->odd_from = from;
-    if (to > inode->odd_to)
-        inode->odd_to = to;
+    const uint8_t *from = bytes;
+    grow(inode, offset + length);
+    while (length > 0) {
+        size_t some = smaller(length, PAGE - (size_t)offset % PAGE);
+        put_part(inode, from, some, offset);
+        from += some;
+        offset += some;
+        length -= some;
+        if (offset > inode->length)
+            inode->length = offset;
+    }
 }
 
-static void settle(struct inode *inode, size_t sector, bool to_platter)
+/* ── Settling ───────────────────────────────────────────────────────────────────────────────── */
+
+static void copy_sector(struct page **to, const struct page *from, unsigned sector)
 {
-    uint8_t *cache = inode->cache + sector * SECTOR, *platter = inode->platter + sector * SECTOR;
-    if (to_platter)
-        memcpy(platter, cache, SECTOR);
+    if (*to == from)
+        return;
+    uint8_t *bytes = own(to) + (size_t)sector * SECTOR;
+    if (from == NULL)
+        memset(bytes, 0, SECTOR);
     else
-        memcpy(cache, platter, SECTOR);
-    inode->state[sector] = SECTOR_SAME;
+        memcpy(bytes, from->bytes + (size_t)sector * SECTOR, SECTOR);
+}
+
+static void settle(struct leaf *leaf, unsigned sector, bool to_platter)
+{
+    if (to_platter)
+        copy_sector(&leaf->platter, leaf->cache, sector);
+    else
+        copy_sector(&leaf->cache, leaf->platter, sector);
+    leaf->dirty &= (uint8_t) ~(1u << sector);
+    leaf->dropped &= (uint8_t) ~(1u << sector);
+}
+
+static bool has(uint8_t sectors, unsigned sector)
+{
+    return (sectors >> sector & 1) != 0;
+}
+
+static void sync_leaf(struct leaf *leaf)
+{
+    if (leaf->dropped == 0)
+        hold(&leaf->platter, leaf->cache);
+    for (unsigned i = 0; leaf->dropped != 0 && i < PAGE_SECTORS; i++)
+        if (has(leaf->dirty, i))
+            settle(leaf, i, true);
+    leaf->dirty = 0;
 }
 
 void inode_sync(struct inode *inode)
 {
     bool dropped = false;
     for (size_t i = inode->odd_from; i < inode->odd_to; i++) {
-        if (inode->state[i] == SECTOR_DIRTY)
-            settle(inode, i, true);
-        dropped = dropped || inode->state[i] == SECTOR_DROPPED;
+        sync_leaf(&inode->leaf[i]);
+        dropped = dropped || inode->leaf[i].dropped != 0;
     }
     if (!dropped)
         inode->odd_from = inode->odd_to = 0;
@@ -69,14 +183,18 @@ void inode_sync_fails(struct inode *inode)
 {
     bool all = once_in(2);
     for (size_t i = inode->odd_from; i < inode->odd_to; i++) {
-        if (inode->state[i] != SECTOR_DIRTY)
-            continue;
-        if (!all && once_in(2)) {
-            settle(inode, i, true);
-            continue;
+        struct leaf *leaf = &inode->leaf[i];
+        for (unsigned j = 0; j < PAGE_SECTORS; j++) {
+            if (!has(leaf->dirty, j))
+                continue;
+            if (!all && once_in(2)) {
+                settle(leaf, j, true);
+                continue;
+            }
+            leaf->dirty &= (uint8_t) ~(1u << j);
+            leaf->dropped |= (uint8_t)(1u << j);
+            saw(SAW_SECTORS_DROPPED);
         }
-        inode->state[i] = SECTOR_DROPPED;
-        saw(SAW_SECTORS_DROPPED);
     }
     if (!all && once_in(2))
         inode->durable_length = inode->length;
@@ -85,35 +203,59 @@ void inode_sync_fails(struct inode *inode)
 void inode_evict(struct inode *inode)
 {
     for (size_t i = inode->odd_from; i < inode->odd_to; i++)
-        if (inode->state[i] == SECTOR_DROPPED)
-            settle(inode, i, false);
+        for (unsigned j = 0; inode->leaf[i].dropped != 0 && j < PAGE_SECTORS; j++)
+            if (has(inode->leaf[i].dropped, j))
+                settle(&inode->leaf[i], j, false);
+}
+
+/* ── Crashes ────────────────────────────────────────────────────────────────────────────────── */
+
+/* What is cut off is gone. */
+static void cut(struct inode *inode, uint64_t length)
+{
+    size_t whole = (size_t)(length + PAGE - 1) / PAGE, rest = (size_t)length % PAGE;
+    inode->length = length;
+    for (size_t i = whole; i < inode->leaves; i++) {
+        let_go(&inode->leaf[i].cache);
+        let_go(&inode->leaf[i].platter);
+    }
+    struct leaf *last = rest == 0 || whole > inode->leaves ? NULL : &inode->leaf[whole - 1];
+    if (last == NULL || last->cache == NULL)
+        return;
+    memset(own(&last->cache) + rest, 0, PAGE - rest);
+    hold(&last->platter, last->cache);
+}
+
+static void crash_leaf(struct leaf *leaf, uint64_t survives)
+{
+    for (unsigned i = 0; i < PAGE_SECTORS && (leaf->dirty | leaf->dropped) != 0; i++) {
+        bool dirty = has(leaf->dirty, i), kept = dirty && below(96) < survives;
+        if (dirty || has(leaf->dropped, i))
+            settle(leaf, i, kept);
+        if (dirty)
+            saw(kept ? SAW_SECTORS_KEPT : SAW_SECTORS_LOST);
+    }
+    hold(&leaf->cache, leaf->platter);
 }
 
 void inode_crash(struct inode *inode, bool cruel)
 {
     uint64_t survives = cruel ? 0 : below(4) * 32; /* of 96: none, some, most, all */
-    for (size_t i = inode->odd_from; i < inode->odd_to; i++) {
-        bool dirty = inode->state[i] == SECTOR_DIRTY, kept = dirty && below(96) < survives;
-        if (inode->state[i] != SECTOR_SAME)
-            settle(inode, i, kept);
-        if (dirty)
-            saw(kept ? SAW_SECTORS_KEPT : SAW_SECTORS_LOST);
-    }
+    for (size_t i = inode->odd_from; i < inode->odd_to; i++)
+        crash_leaf(&inode->leaf[i], survives);
     inode->odd_from = inode->odd_to = 0;
-    if (cruel || once_in(2)) {
-        inode->length = inode->durable_length;
-        if (inode->length < inode->capacity) { /* what is cut off is gone */
-            memset(inode->cache + inode->length, 0, inode->capacity - (size_t)inode->length);
-            memset(inode->platter + inode->length, 0, inode->capacity - (size_t)inode->length);
-        }
-    }
+    if (cruel || once_in(2))
+        cut(inode, inode->durable_length);
     inode->durable_length = inode->length;
 }
 
 void inode_copy_platter(struct inode *to, const struct inode *from)
 {
-    if (from->durable_length == 0)
-        return;
-    inode_put(to, from->platter, (size_t)from->durable_length, 0);
-    inode_sync(to);
+    grow(to, from->durable_length);
+    for (size_t i = 0; i * PAGE < from->durable_length; i++) {
+        hold(&to->leaf[i].cache, from->leaf[i].platter);
+        hold(&to->leaf[i].platter, from->leaf[i].platter);
+    }
+    cut(to, from->durable_length);
+    to->durable_length = from->durable_length;
 }

@@ -10,20 +10,20 @@ enum { LINKS_MAX = 256, LISTENERS = 4, BACKLOG = 64, WINDOW = 48 * 1024 };
 
 /* One direction: [start, arrived) can be read, [arrived, end) is on its way. */
 struct pipe {
-    uint8_t bytes[2 * WINDOW];
     size_t start, arrived, end;
     bool closing, closed; /* the end of the stream: sent, arrived */
     uint64_t due_ns;
+    uint8_t bytes[2 * WINDOW];
 };
 
 struct link {
     int socket; /* the server's */
-    struct pipe up, down;
     struct net_client client;
     bool client_open, vanished;
     bool reset;            /* as the server sees it */
     bool client_reset;     /* as the producer sees it … */
     uint64_t reset_due_ns; /* … from then on; 0: it is not to come */
+    struct pipe up, down;
 };
 
 struct listener {
@@ -141,6 +141,26 @@ static struct listener *listener_of(int socket)
         if (world.net->listener[i].socket == socket)
             return &world.net->listener[i];
     return NULL;
+}
+
+/* What has not been sent is never read, and so not cleared. */
+static void pipe_clear(struct pipe *pipe)
+{
+    memset(pipe, 0, offsetof(struct pipe, bytes));
+    pipe->due_ns = NEVER;
+}
+
+static struct link *link_new(const struct net_client *client)
+{
+    struct link *link = malloc(sizeof *link);
+    must(link != NULL);
+    memset(link, 0, offsetof(struct link, up));
+    link->client = *client;
+    link->client_open = true;
+    link->socket = SOCKET_WAITS;
+    pipe_clear(&link->up);
+    pipe_clear(&link->down);
+    return link;
 }
 
 static void wake(struct link *link)
@@ -365,12 +385,7 @@ struct link *net_connect(const struct net_client *client)
             open[count++] = &net->listener[i];
     if (count == 0 || net->links == LINKS_MAX)
         return NULL;
-    struct link *link = calloc(1, sizeof *link);
-    must(link != NULL);
-    link->client = *client;
-    link->client_open = true;
-    link->up.due_ns = link->down.due_ns = NEVER;
-    link->socket = SOCKET_WAITS;
+    struct link *link = link_new(client);
     net->link[net->links++] = link;
     struct listener *listener = open[below(count)];
     listener->waiting[listener->count++] = link;

@@ -10,7 +10,7 @@
 
 enum {
     VALUES_MAX = EVENTS_MAX,
-    OUT_MAX = 256 * 1024,
+    OUT_MAX = 160 * 1024,
     VALUE_MAX = 80 * 1024,
     LINE_MAX_BYTES = 1024,
     CHECK_IN = 24,
@@ -43,12 +43,12 @@ struct client {
     unsigned most;  /* were queued at any time */
     unsigned acked; /* as it knows */
     unsigned told;  /* as has been said to it, heard or not */
-    char out[OUT_MAX];
     size_t out_start, out_end;
     struct lines arriving, leaving;
     uint64_t due_ns, think_ns, heard_ns;
     void *check_self;
     void (*check)(void *self);
+    char out[OUT_MAX];
 };
 
 /* ── Values ─────────────────────────────────────────────────────────────────────────────────── */
@@ -106,8 +106,10 @@ static int print_value(const struct client *client, const struct value *value, c
     case BADS:
         break;
     }
-    return sprintf(out, "{\"type\":\"%s\",%s\"userId\":\"p%u-%u\",\"data\":{\"pad\":\"%0*u\"}}",
-                   types[n % 3], id, p, n, (int)value->pad + 1, n);
+    int length = sprintf(out, "{\"type\":\"%s\",%s\"userId\":\"p%u-%u\",\"data\":{\"pad\":\"",
+                         types[n % 3], id, p, n);
+    memset(out + length, '0' + (int)(n % 10), value->pad);
+    return length + (int)value->pad + sprintf(out + length + value->pad, "\"}}");
 }
 
 /* ── Out ────────────────────────────────────────────────────────────────────────────────────── */
@@ -407,8 +409,9 @@ void client_watch(struct client *client, void *self, void (*check)(void *self))
 
 struct client *client_open(const struct client_options *options, struct ledger *ledger)
 {
-    struct client *client = calloc(1, sizeof *client);
+    struct client *client = malloc(sizeof *client);
     must(client != NULL);
+    memset(client, 0, offsetof(struct client, out));
     client->options = *options;
     client->ledger = ledger;
     client->due_ns = world.now_ns + MICROSECONDS(between(0, 50000));

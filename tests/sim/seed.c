@@ -1,26 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The simulation: one seed makes a world, a box with ringmain on it, producers and Postgres, and a
- * plan of what goes wrong. See tests/sim/README.md.
- *
- *   SEED=n     only this one, with its trace
- *   SEEDS=n    this many, from FIRST (1) on; default 1,200
+ * A seed makes a world, a box with ringmain on it, producers and Postgres, and a plan of what goes
+ * wrong. While the chaos lasts everything may go wrong; then faults cease, and all has to come to
+ * its end.
  */
-#include "core/log.h"
+#include "tests/sim/seed.h"
+
 #include "tests/sim/box.h"
 #include "tests/sim/database.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/net.h"
 #include "tests/sim/producer.h"
 
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { SEEDS_DEFAULT = 1200, SEEDS_TO_SEE_ALL = 500, STEPS_MAX = 3000000 };
-#define CHAOS_NS MILLISECONDS(2500)
+enum { STEPS_MAX = 3000000, SEGMENT_BYTES = 272 * 1024 /* a header and one full block */ };
+#define CHAOS_NS MILLISECONDS(1000)
 #define DRAIN_NS MILLISECONDS(300000)
 
 /* ── Scenarios ──────────────────────────────────────────────────────────────────────────────── */
@@ -95,8 +91,8 @@ static struct box_options draw_box(bool tight)
 {
     struct box_options options = {
         .shards = (unsigned)between(1, WORLD_SHARDS_MAX),
-        .segment_bytes = 320 * 1024,
-        .bytes_max = (tight ? between(4, 7) : 64) * 320 * 1024,
+        .segment_bytes = SEGMENT_BYTES,
+        .bytes_max = (tight ? between(4, 6) : 64) * SEGMENT_BYTES,
         .memory_bytes = (tight ? 13 : 24) * UINT64_C(262144),
         .retain_us = tight ? (int64_t)below(300000) : INT64_C(3600000000),
         .in_flight = (unsigned)between(1, 4),
@@ -112,7 +108,7 @@ static struct client_options draw_client(unsigned index, bool tight)
     bool named = tight || once_in(2);
     struct client_options options = {
         .index = index,
-        .values = (unsigned)between(20, tight ? 200 : 120),
+        .values = (unsigned)between(5, tight ? 60 : 25),
         .named = named,
         .with_ids = !named || (!tight && once_in(3)),
         .length32 = once_in(3),
@@ -121,7 +117,7 @@ static struct client_options draw_client(unsigned index, bool tight)
         .bad_in = once_in(2) ? 0 : (unsigned)between(3, 20),
         .again_in = once_in(2) ? 0 : (unsigned)between(3, 20),
         .large_in = once_in(2) ? 0 : (unsigned)between(tight ? 2 : 4, 20),
-        .think_ns = once_in(4) ? 0 : MILLISECONDS(between(1, 40)),
+        .think_ns = once_in(4) ? 0 : MILLISECONDS(between(1, 60)),
     };
     return options;
 }
@@ -140,7 +136,7 @@ static void begin(struct run *run)
     ledger_begin(&run->ledger);
     struct box_options options = draw_box(tight);
     box_open(&run->box, &options, &run->ledger, database_open(&run->ledger));
-    run->clients = (unsigned)between(2, 6);
+    run->clients = (unsigned)between(1, 4);
     for (unsigned i = 0; i < run->clients; i++) {
         struct client_options client = draw_client(i, tight);
         run->client[i] = client_open(&client, &run->ledger);
@@ -184,14 +180,14 @@ static void plan_squeeze(struct run *run)
 {
     tell("the disk is full");
     disk_squeeze(world.disk, true);
-    run->squeeze_end_ns = world.now_ns + MILLISECONDS(between(10, 1500));
+    run->squeeze_end_ns = world.now_ns + MILLISECONDS(between(10, 600));
 }
 
 static void plan(struct run *run)
 {
     const struct faults *faults = &world.faults;
     bool coming = world.io_left > 0 || world.crash_at_ack;
-    run->plan_ns = world.now_ns + MILLISECONDS(between(20, 250));
+    run->plan_ns = world.now_ns + MILLISECONDS(between(20, 150));
     if (!coming && faulty(faults->crash))
         plan_crash(false);
     else if (!coming && faulty(faults->kill))
@@ -201,7 +197,7 @@ static void plan(struct run *run)
     if (run->squeeze_end_ns == NEVER && faulty(faults->squeeze))
         plan_squeeze(run);
     if (faulty(faults->postgres_away))
-        database_go_away(run->box.database, MILLISECONDS(between(5, 1500)));
+        database_go_away(run->box.database, MILLISECONDS(between(5, 600)));
     if (once_in(20))
         world.wall_us += (int64_t)between(0, 4000000) - 2000000;
 }
@@ -334,12 +330,22 @@ static void live(struct run *run)
                   i);
 }
 
-static bool run_seed(uint64_t seed, bool aloud)
+unsigned seed_scenario(uint64_t seed)
+{
+    return (unsigned)(seed % COUNT_OF(scenarios));
+}
+
+const char *seed_scenario_name(unsigned scenario)
+{
+    return scenario < COUNT_OF(scenarios) ? scenarios[scenario].name : NULL;
+}
+
+bool seed_run(uint64_t seed, enum telling telling)
 {
     struct run *run = calloc(1, sizeof *run);
     must(run != NULL);
-    world_begin(seed, aloud);
-    run->scenario = &scenarios[seed % COUNT_OF(scenarios)];
+    world_begin(seed, telling);
+    run->scenario = &scenarios[seed_scenario(seed)];
     begin(run);
     live(run);
     bool good = world.verdict[0] == '\0';
@@ -350,83 +356,4 @@ static bool run_seed(uint64_t seed, bool aloud)
     end(run);
     free(run);
     return good;
-}
-
-/* ── Many ───────────────────────────────────────────────────────────────────────────────────── */
-
-static void on_abort(int number)
-{
-    (void)number;
-    printf("not ok aborted in seed %llu; again: make sim SEED=%llu\n",
-           (unsigned long long)world.seed, (unsigned long long)world.seed);
-    world_print_end();
-    fflush(stdout);
-    signal(SIGABRT, SIG_DFL);
-}
-
-static bool run_and_tell(uint64_t seed)
-{
-    if (run_seed(seed, false))
-        return true;
-    printf("# seed %llu: %s\n# again: make sim SEED=%llu\n", (unsigned long long)seed,
-           world.verdict, (unsigned long long)seed);
-    world_print_end();
-    fflush(stdout);
-    return false;
-}
-
-static bool print_sights(void)
-{
-    static const char *const text[] = {
-#define SIGHT(id, what) what,
-        WORLD_SIGHTS(SIGHT)
-#undef SIGHT
-    };
-    bool all = true;
-    for (unsigned i = 0; i < SIGHTS; i++) {
-        printf("# %12llu %s\n", (unsigned long long)world.saw[i], text[i]);
-        all = all && world.saw[i] > 0;
-    }
-    printf("%s everything that is to go wrong has gone wrong at least once\n",
-           all ? "ok" : "not ok");
-    return all;
-}
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text == NULL || text[0] == '\0' ? otherwise : strtoull(text, NULL, 10);
-}
-
-static int run_many(void)
-{
-    uint64_t first = setting("FIRST", 1), seeds = setting("SEEDS", SEEDS_DEFAULT), done = 0;
-    unsigned failed[COUNT_OF(scenarios)] = {0}, all_failed = 0;
-    for (; done < seeds; done++) {
-        uint64_t seed = first + done;
-        if (run_and_tell(seed))
-            continue;
-        failed[seed % COUNT_OF(scenarios)]++;
-        if (++all_failed == 10)
-            break;
-    }
-    for (unsigned i = 0; i < COUNT_OF(scenarios); i++)
-        printf("%s %s\n", failed[i] == 0 ? "ok" : "not ok", scenarios[i].name);
-    bool seen = done < SEEDS_TO_SEE_ALL || print_sights();
-    printf("# seeds %llu … %llu, %u failed\n", (unsigned long long)first,
-           (unsigned long long)(first + done - 1), all_failed);
-    return all_failed == 0 && seen ? 0 : 1;
-}
-
-int main(void)
-{
-    uint64_t seed = setting("SEED", 0);
-    signal(SIGABRT, on_abort);
-    log_setup(getenv("LOG") != NULL ? LOG_DEBUG : LOG_ERROR + 1, LOG_LOGFMT);
-    if (seed == 0)
-        return run_many();
-    bool good = run_seed(seed, true);
-    printf("%s seed %llu%s%s\n", good ? "ok" : "not ok", (unsigned long long)seed, good ? "" : ": ",
-           world.verdict);
-    return good ? 0 : 1;
 }

@@ -17,7 +17,7 @@ static struct {
 /* Monday, 2 June 2025. */
 #define EPOCH_US INT64_C(1748822400000000)
 
-void world_begin(uint64_t seed, bool aloud)
+void world_begin(uint64_t seed, enum telling telling)
 {
     uint64_t seen[SIGHTS];
     memcpy(seen, world.saw, sizeof seen);
@@ -27,7 +27,7 @@ void world_begin(uint64_t seed, bool aloud)
     world.now_ns = MILLISECONDS(1000);
     world.wall_us = EPOCH_US;
     world.power = true;
-    world.aloud = aloud;
+    world.telling = telling;
     world.trace = 14695981039346656037u;
 }
 
@@ -81,24 +81,34 @@ enum io world_io(void)
     return once_in(2) ? IO_LAST : IO_DEAD;
 }
 
+/* What is drawn and when follows from all that has happened before. */
+static void mark(void)
+{
+    world.events++;
+    world.trace = (world.trace ^ world.chance ^ world.now_ns) * 1099511628211u;
+}
+
 static void keep(const char *line)
 {
-    for (const char *at = line; *at != '\0'; at++)
-        world.trace = (world.trace ^ (uint8_t)*at) * 1099511628211u;
-    memcpy(end.text[world.events++ % LINES_KEPT], line, LINE_BYTES);
-    if (world.aloud)
+    memcpy(end.text[world.events % LINES_KEPT], line, LINE_BYTES);
+    if (world.telling == TELL_ALL)
         puts(line);
 }
 
 void tell(const char *format, ...)
 {
     char line[LINE_BYTES];
+    if (world.telling == TELL_NOTHING) {
+        mark();
+        return;
+    }
     int length = snprintf(line, sizeof line, "%10.3f  ", (double)world.now_ns / 1e6);
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(line + length, sizeof line - (size_t)length, format, arguments);
     va_end(arguments);
     keep(line);
+    mark();
 }
 
 void blame(const char *format, ...)
@@ -116,6 +126,6 @@ void blame(const char *format, ...)
 void world_print_end(void)
 {
     uint64_t first = world.events > LINES_KEPT ? world.events - LINES_KEPT : 0;
-    for (uint64_t i = first; !world.aloud && i < world.events; i++)
+    for (uint64_t i = first; world.telling == TELL_THE_END && i < world.events; i++)
         printf("# %s\n", end.text[i % LINES_KEPT]);
 }

@@ -84,6 +84,10 @@ struct faults {
     unsigned crash, kill, stop, squeeze; /* at each of the plan's moments: see sim.c */
 };
 
+/* A trace costs more than what it tells of: of most seeds only the end is asked for, of a seed that
+ * failed and is run once more. */
+enum telling { TELL_NOTHING, TELL_THE_END, TELL_ALL };
+
 struct disk;
 struct net;
 struct ring;
@@ -105,15 +109,15 @@ struct world {
     struct ring *ring[WORLD_SHARDS_MAX];
     unsigned running;       /* the shard whose turn it is */
     jmp_buf asleep;         /* where a ring goes that has nothing to return: see tests/sim/ring.c */
-    uint64_t events, trace; /* how many lines the trace has, and their hash */
-    bool aloud;             /* the trace is printed */
-    char verdict[1024];     /* what went wrong first; empty: nothing */
-    uint64_t saw[SIGHTS];   /* kept over the seeds */
+    uint64_t events, trace; /* how many lines the trace has, and what they follow from, hashed */
+    enum telling telling;
+    char verdict[1024];   /* what went wrong first; empty: nothing */
+    uint64_t saw[SIGHTS]; /* kept over the seeds */
 };
 
 extern struct world world;
 
-void world_begin(uint64_t seed, bool aloud);
+void world_begin(uint64_t seed, enum telling telling);
 void world_blackout(void); /* the power goes, now */
 
 /* Chance. */
@@ -139,6 +143,6 @@ static inline void saw(enum sight sight)
 /* A line of the trace, and the first thing that is wrong. */
 void tell(const char *format, ...) PRINTF_LIKE(1, 2);
 void blame(const char *format, ...) PRINTF_LIKE(1, 2);
-void world_print_end(void); /* the last lines of the trace, when it was not printed */
+void world_print_end(void); /* TELL_THE_END: the last lines of the trace */
 
 #endif
