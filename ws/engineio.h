@@ -43,7 +43,7 @@ enum engineio_reason { /* as Socket.IO names them to users */
 struct engineio_ops {
     /* A session begins; its user memory is zeroed. */
     void (*opened)(struct engineio_session *session, struct turn *turn);
-    /* A message packet. May be changed in place; readable until it returns. False: no more for now
+    /* A message packet, without its type. May be changed in place; readable until it returns. False: no more for now
      * (conn_throttle() was called on its connection): it comes again. */
     bool (*message)(struct engineio_session *session, struct turn *turn, bool binary,
                     struct span data);
@@ -95,7 +95,9 @@ struct span engineio_token(const struct engineio_session *session);
 void engineio_wipe_token(struct engineio_session *session);
 const char *engineio_address(const struct engineio_session *session);
 
-/* A message to this session alone; in order with what the hub delivers. False: it is being closed. */
+/* A message to this session alone; in order with what the hub delivers. False: it is being closed.
+ * As in all that is queued for a session (struct encoded), the text begins with its packet type,
+ * '4'; attachments are bare, and the transport puts in front of them what its protocol wants. */
 bool engineio_send(struct engineio_session *session, struct turn *turn, struct span text);
 bool engineio_send_with(struct engineio_session *session, struct turn *turn, struct span text,
                         const struct span *attachments, unsigned attachments_count);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Routes: what becomes of an event beside its row (CONTRACTS.md 4, a table in the config): where it is
+ * told, under which name, and whether it is stored at all.
+ *
+ * What a Socket.IO client sends as `message` is an event like any other, and is judged here before it
+ * is taken: one that is stored goes to the intake, and is told once it is durable, as from any
+ * other door (ws/live.h); one that is not is told at once.
+ */
+#ifndef WS_ROUTES_H
+#define WS_ROUTES_H
+
+#include "proto/event.h"
+#include "proto/principal.h"
+#include "ws/hub.h"
+
+struct routes;
+
+enum routes_verdict {
+    ROUTES_STORED,  /* for the intake; nothing has been told yet */
+    ROUTES_TOLD,    /* not stored by any route; it has been published */
+    ROUTES_REFUSED, /* *refusal says why: FORBIDDEN (the scope is missing), INVALID_FIELD … */
+};
+
+/* Who sends: fields that the event leaves out are the principal's. Rooms that the event names have been
+ * found open to the sender. `peer` is not told what others are (its own typing); 0: nobody in
+ * particular. */
+struct routes_sender {
+    const struct principal *principal; /* NULL: nobody in particular */
+    uint64_t peer;
+};
+
+NODISCARD enum routes_verdict routes_offer(struct routes *routes, struct turn *turn,
+                                           const struct routes_sender *sender,
+                                           const struct event *event, struct refusal *refusal);
+
+#endif
