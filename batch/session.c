@@ -134,7 +134,7 @@ static enum outcome settle_checkpoints(struct writer *writer)
 static void all_is_well(struct writer *writer)
 {
     writer->unproven = writer->overtaken = false;
-    writer->retry_ms = writer->options.retry_min_ms;
+    backoff_reset(&writer->retry);
     writer_set_state(writer, POSTGRES_UP, "");
 }
 

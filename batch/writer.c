@@ -144,18 +144,6 @@ static void pause_for(struct writer *writer, unsigned ms)
     }
 }
 
-/* Doubles, and spreads: many writers that lost one
- * server must not all come back in the same moment. */
-static unsigned next_retry_ms(struct writer *writer)
-{
-    uint32_t chance;
-    clock_random(&chance, sizeof chance);
-    unsigned ms = writer->retry_ms;
-    writer->retry_ms =
-        ms * 2 < writer->options.retry_max_ms ? ms * 2 : writer->options.retry_max_ms;
-    return ms / 2 + chance % (ms / 2 + 1);
-}
-
 static void recover(struct writer *writer, enum outcome outcome)
 {
     bool held = outcome == OUTCOME_HELD;
@@ -165,7 +153,7 @@ static void recover(struct writer *writer, enum outcome outcome)
         postgres_disconnect(writer->postgres);
     if (held)
         writer->poison = (struct poison){0}; /* the rows are not to blame */
-    pause_for(writer, held ? writer->options.hold_retry_ms : next_retry_ms(writer));
+    pause_for(writer, held ? writer->options.hold_retry_ms : backoff_ms(&writer->retry));
 }
 
 /* ── The thread ─────────────────────────────────────────────────────────────────────────────── */
@@ -250,7 +238,8 @@ int writer_open(struct writer **out, const struct writer_options *options, char 
         return -ENOMEM;
     }
     writer->options = *options;
-    writer->retry_ms = options->retry_min_ms;
+    writer->retry =
+        (struct backoff){.min_ms = options->retry_min_ms, .max_ms = options->retry_max_ms};
     writer->state = POSTGRES_CONNECTING;
     pthread_mutex_init(&writer->lock, NULL);
     int error = open_parts(writer, why);

@@ -6,6 +6,7 @@
 #ifndef BATCH_WRITER_STATE_H
 #define BATCH_WRITER_STATE_H
 
+#include "batch/backoff.h"
 #include "batch/batch.h"
 #include "batch/poison.h"
 #include "batch/postgres.h"
@@ -40,7 +41,7 @@ struct writer {
     struct poison poison;
     struct checkpoint *checkpoint; /* [sources], scratch */
     unsigned turn;                 /* whose source is filled next */
-    unsigned retry_ms;
+    struct backoff retry;
     char why[512]; /* of the trouble that is being reported */
 
     _Atomic uint64_t stop_at_ns; /* 0: not yet asked to stop */
