@@ -332,8 +332,7 @@ static void give_rows(const PGresult *result, postgres_row *row, void *context)
 {
     enum { COLUMNS_MAX = 16 };
     struct span column[COLUMNS_MAX];
-    int columns = PQnfields(result);
-    must(columns <= COLUMNS_MAX);
+    int columns = PQnfields(result) < COLUMNS_MAX ? PQnfields(result) : COLUMNS_MAX;
     for (int i = 0; i < PQntuples(result); i++) {
         for (int j = 0; j < columns; j++)
             column[j] = PQgetisnull(result, i, j)
@@ -359,6 +358,7 @@ static enum answer judge(struct postgres *postgres, const PGresult *result)
     switch (PQresultStatus(result)) {
     case PGRES_COMMAND_OK:
     case PGRES_TUPLES_OK:
+    case PGRES_SINGLE_TUPLE:
     case PGRES_EMPTY_QUERY:
     case PGRES_COPY_IN:
         return ANSWER_OK;
@@ -468,4 +468,16 @@ enum answer postgres_query(struct postgres *postgres, const struct patience *pat
 {
     enum answer answer = postgres_begin(postgres, patience, sql);
     return answer == ANSWER_OK ? drain(postgres, patience, row, context) : answer;
+}
+
+enum answer postgres_ask(struct postgres *postgres, const struct patience *patience,
+                         const char *sql, const char *const *parameters, unsigned parameters_count,
+                         postgres_row *row, void *context)
+{
+    postgres->error = (struct postgres_error){0};
+    if (!PQsendQueryParams(postgres->connection, sql, (int)parameters_count, NULL, parameters, NULL,
+                           NULL, 0))
+        return lost(postgres, false);
+    must(PQsetSingleRowMode(postgres->connection));
+    return drain(postgres, patience, row, context);
 }

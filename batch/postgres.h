@@ -67,6 +67,12 @@ typedef void postgres_row(void *context, unsigned columns, const struct span *co
 NODISCARD enum answer postgres_query(struct postgres *postgres, const struct patience *patience,
                                      const char *sql, postgres_row *row, void *context);
 
+/* One statement with parameters, each a text ending in NUL, or NULL. Rows come as they arrive, so
+ * that none has to be kept however many there are; of more than 16 columns the first 16. */
+NODISCARD enum answer postgres_ask(struct postgres *postgres, const struct patience *patience,
+                                   const char *sql, const char *const *parameters,
+                                   unsigned parameters_count, postgres_row *row, void *context);
+
 /*
  * The same with COPY … FROM STDIN among the statements: `begin` sends the message; `statement`
  * waits for the end of a statement that is no COPY; `copy` waits until the next COPY wants its

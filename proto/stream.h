@@ -120,10 +120,12 @@ const char *column_type_sql(enum column_type type);
  * SQL for the stream, identifiers quoted, written into `out` with its NUL; false if it does not fit
  * (STREAM_SQL_BYTES always do). stream_create_sql: one statement (a DO block) that makes the table
  * if the search path has none of that name, with a BRIN index on its time; a table that is there is
- * left alone. stream_copy_sql: COPY … FROM STDIN.
+ * left alone. stream_copy_sql: COPY … FROM STDIN. stream_table_sql: the
+ * table's name, for which STREAM_TABLE_BYTES do.
  */
-enum { STREAM_SQL_BYTES = 32768 };
+enum { STREAM_SQL_BYTES = 32768, STREAM_TABLE_BYTES = 512 };
 NODISCARD bool stream_create_sql(const struct stream *stream, char *out, size_t room);
+NODISCARD bool stream_table_sql(const struct stream *stream, char *out, size_t room);
 NODISCARD bool stream_copy_sql(const struct stream *stream, char *out, size_t room);
 
 #endif

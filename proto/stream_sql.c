@@ -114,6 +114,14 @@ bool stream_create_sql(const struct stream *stream, char *out, size_t room)
     return !text.full;
 }
 
+bool stream_table_sql(const struct stream *stream, char *out, size_t room)
+{
+    must(room > 0);
+    struct text text = {.at = out, .end = out + room - 1};
+    put_table(&text, stream, false);
+    return !text.full;
+}
+
 bool stream_copy_sql(const struct stream *stream, char *out, size_t room)
 {
     must(room > 0);
