@@ -5,7 +5,8 @@
 While the file ORDERS is absent, bytes pass untouched. With a number n in it, the next commit's answer loses all but its
 first n bytes: the answer is what the server says after the last CopyInResponse of a transaction, so its first byte
 exists only once Postgres knows how the COPY ended, and with one stream in the batch the transaction was committed.
-Then both sides are closed and ORDERS is renamed to ORDERS.done.
+Then both sides are closed and ORDERS is renamed to ORDERS.done. An answer that ends before it has n bytes passes, and
+ORDERS is renamed to ORDERS.whole: all places have been cut at.
 
   client ─ Query, CopyData …, CopyDone ──────────────────────────────►  server
          ◄── T D C … G ───────────────┐┌── C "COPY 512" Z "I" ───────
@@ -64,8 +65,13 @@ def passed(chunk, answers):
     cut = order()
     for index, value in enumerate(chunk):
         place = answers.byte(value)
-        if cut is not None and place is not None and place >= cut:
+        if cut is None or place is None:
+            continue
+        if place >= cut:
             return index
+        if answers.after_copy is None: # that was its last byte
+            os.rename(ORDERS, ORDERS + ".whole")
+            cut = None
     return len(chunk)
 
 
