@@ -354,9 +354,9 @@ static int keep(struct recovery *recovery, const struct found *found)
     return 0;
 }
 
-/* Nothing in it counts: an unused spare, a header that was torn.
- * But if something is missing it may be this. */
-static void clear_away(struct recovery *recovery, const struct found *found)
+/* Nothing in it counts: an unused spare, a header that was torn. But if something is missing it may
+ * be this. It must not stay: what supersedes it will be removed one day, and then it would count. */
+static int clear_away(struct recovery *recovery, const struct found *found)
 {
     char name[SEGMENT_NAME_BYTES], aside[SEGMENT_NAME_BYTES];
     int directory = recovery->spool->shard_directory;
@@ -371,7 +371,10 @@ static void clear_away(struct recovery *recovery, const struct found *found)
                  recovery->spool->options.shard, name, aside);
     }
     if (result < 0)
-        log_warn("spool", "%s could not be removed: %s", name, strerror(-result));
+        (void)snprintf(recovery->why, SPOOL_WHY_BYTES, "%s/shard-%02u/%s can't be removed: %s",
+                       spool_directory_path(recovery->spool->directory),
+                       recovery->spool->options.shard, name, strerror(-result));
+    return result;
 }
 
 static int keep_all(struct recovery *recovery)
@@ -413,10 +416,14 @@ static int begin(struct recovery *recovery, bool live)
         return 0;
     list_append(&spool->segments, &segment->link);
     spool->current = segment;
-    for (unsigned i = 0; i < recovery->founds; i++)
-        if (recovery->found[i].pieces == 0)
-            clear_away(recovery, &recovery->found[i]);
-    return file_sync(spool->shard_directory);
+    for (unsigned i = 0; i < recovery->founds; i++) {
+        const struct found *found = &recovery->found[i];
+        result = found->pieces == 0 ? clear_away(recovery, found) : 0;
+        if (result < 0)
+            return result;
+    }
+    result = file_sync(spool->shard_directory);
+    return result < 0 ? disk_failed(recovery, recovery->highest, result) : 0;
 }
 
 static void fill_in(struct recovery *recovery)

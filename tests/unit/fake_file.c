@@ -26,6 +26,8 @@ int file_remove(int directory, const char *name);
 
 /* Calls left; negative: no end. */
 static long fake_file_left = -1;
+/* No segment can be removed. */
+static bool fake_file_sticky;
 
 static bool is_the_end(void)
 {
@@ -73,5 +75,6 @@ int file_rename(int directory, const char *from, const char *to)
 int file_remove(int directory, const char *name)
 {
     end_here();
-    return real_file_remove(directory, name);
+    return fake_file_sticky && strstr(name, ".seg") != NULL ? -EIO
+                                                            : real_file_remove(directory, name);
 }

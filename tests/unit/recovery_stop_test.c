@@ -174,12 +174,37 @@ static void test_stopped_first_start(void **state)
     }
 }
 
+/* A segment was never used. What supersedes it is freed one day, and then it would look as if its
+ * events were missing. */
+static void test_leftover_that_stays(void **state)
+{
+    (void)state;
+    struct kit kit;
+    kit_init(&kit);
+    kit_open(&kit);
+    assert_true(kit_append(&kit));
+    kit_settle(&kit);
+    kit_crash(&kit);
+    kit_open(&kit);
+    kit_crash(&kit);
+    fake_file_sticky = true;
+    int result = spool_open(&kit.spool, &kit.options, &kit.recovery, kit.why);
+    fake_file_sticky = false;
+    assert_int_equal(result, -EIO);
+    assert_non_null(strstr(kit.why, ".seg can't be removed"));
+    kit_open(&kit);
+    assert_int_equal(kit.recovery.next, 1);
+    kit_close(&kit);
+    kit_fini(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stopped_recovery),
         cmocka_unit_test(test_stopped_mending),
         cmocka_unit_test(test_stopped_first_start),
+        cmocka_unit_test(test_leftover_that_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
