@@ -5,7 +5,7 @@
  *   input ─► wires ─► intake ─► open block      (feed)
  *   commit:   the open block goes to the disk
  *   release:  what is durable is published, and its blocks are posted to the writer
- *   mail:     blocks come back from the writer
+ *   mail:     blocks come back from the writer, answers from the directory
  *   tick:     segments made ready and freed, gauges set
  */
 #include "core/gateway.h"
@@ -36,6 +36,7 @@ struct gateway {
     struct producers *producers;
     struct mail *to_writer, *from_writer;
     struct sleeper *writer_sleeper;
+    struct directory *directory;
     struct intake *intake;
     struct jwt_cache *tokens;
     struct quota *failures;
@@ -216,9 +217,10 @@ static void mail(void *self, struct turn *turn)
 {
     struct gateway *gateway = self;
     struct block *block;
-    (void)turn;
     while (gateway->from_writer != NULL && mail_take(gateway->from_writer, &block))
         spool_give_back(gateway->spool, block);
+    if (gateway->directory != NULL)
+        directory_mail(gateway->directory, turn);
 }
 
 static uint64_t stored(const struct gateway *gateway)
@@ -370,6 +372,7 @@ int gateway_open(struct gateway **out, const struct gateway_options *options, ch
         gateway->to_writer = options->to_writer;
         gateway->from_writer = options->from_writer;
         gateway->writer_sleeper = options->writer_sleeper;
+        gateway->directory = options->directory;
     }
     if (gateway == NULL || !make_parts(gateway)) {
         gateway_close(gateway);

@@ -9,6 +9,7 @@
 #define CORE_GATEWAY_H
 
 #include "batch/dedup.h"
+#include "batch/directory.h"
 #include "batch/producers.h"
 #include "batch/spool.h"
 #include "batch/writer.h"
@@ -47,6 +48,7 @@ struct gateway_options {
     struct mail *from_writer;
     struct sleeper *writer_sleeper;
     unsigned tokens_max; /* verified ones that are remembered */
+    struct directory *directory; /* this shard's desk; NULL: there is none */
 };
 
 /* 0 or -errno. */

@@ -88,7 +88,7 @@ static int make_node(struct server *server)
 
 static int make_memory(struct server *server)
 {
-    unsigned threads = server->shards + server->writers;
+    unsigned threads = server->shards + server->writers + 1;
     server->progress = aligned_alloc(64, SHARDS_MAX * sizeof *server->progress);
     server->counters = aligned_alloc(64, threads * sizeof *server->counters);
     server->stats = calloc(1, sizeof *server->stats);
@@ -213,6 +213,37 @@ static int make_writers(struct server *server)
     return result;
 }
 
+/* ── Look-ups ───────────────────────────────────────────────────────────────────────────────── */
+
+static int make_lookups(struct server *server)
+{
+    const struct config *config = server->config;
+    size_t page = (size_t)config->limits_output_bytes / 2;
+    struct directory_options options = {
+        .conninfo = config->postgres_conninfo,
+        .project_sql = config->directory_project_sql,
+        .room_sql = config->directory_room_sql,
+        .messages = streams_find(server->streams, "messages"),
+        .page_bytes_max = page < DIRECTORY_PAGE_MAX ? page : DIRECTORY_PAGE_MAX,
+        .shards = server->shards,
+        .remembered = (unsigned)config->directory_access_cache_entries,
+        .waiting = (unsigned)config->directory_waiting,
+        .keep_s = (unsigned)config->directory_access_cache_s,
+        .timeout_ms = (unsigned)config->directory_timeout_ms,
+        .retry_min_ms = (unsigned)config->postgres_retry_min_ms,
+        .retry_max_ms = (unsigned)config->postgres_retry_max_ms,
+        .counters = &server->counters[server->shards + server->writers],
+    };
+    return directory_stage_open(&server->lookups, &options, server->why);
+}
+
+static int start_lookups(struct server *server)
+{
+    for (unsigned i = 0; i < server->shards; i++)
+        directory_introduce(server->lookups, i, shard_sleeper(server->seat[i].shard));
+    return directory_stage_start(server->lookups, server->why);
+}
+
 /* ── Shards ─────────────────────────────────────────────────────────────────────────────────── */
 
 static int make_shard(struct server *server, struct seat *seat)
@@ -230,6 +261,7 @@ static int make_shard(struct server *server, struct seat *seat)
         .writer_sleeper =
             server->writers == 0 ? NULL : &server->writer_sleeper[seat->index % server->writers],
         .tokens_max = JWT_CACHE_ENTRIES,
+        .directory = directory_desk(server->lookups, seat->index),
     };
     int result = gateway_open(&seat->gateway, &door, server->why);
     if (result != 0)
@@ -277,7 +309,7 @@ static int make_stage(struct server *server)
     struct metrics_stage_options options = {
         .address = server->config->listen_metrics,
         .counters = server->counters_list,
-        .counters_count = server->shards + server->writers,
+        .counters_count = server->shards + server->writers + 1,
         .stats = server->stats,
         .node = server->node.name,
         .version = RINGMAIN_VERSION,
@@ -351,9 +383,9 @@ static int write_ready(struct server *server)
 
 static int start(struct server *server)
 {
-    static int (*const steps[])(struct server *) = {make_node,         make_memory, open_directory,
-                                                    serve_make_spools, make_shards, make_writers,
-                                                    make_stage,        open_doors,  write_ready};
+    static int (*const steps[])(struct server *) = {
+        make_node,    make_memory,   open_directory, serve_make_spools, make_lookups, make_shards,
+        make_writers, start_lookups, make_stage,     open_doors,        write_ready};
     int result = 0;
     for (unsigned i = 0; result == 0 && i < COUNT_OF(steps); i++)
         result = steps[i](server);
@@ -370,6 +402,10 @@ static void drain(struct server *server)
         shard_stop(server->seat[i].shard);
     for (unsigned i = 0; server->shards_running && i < server->shards; i++)
         shard_join(server->seat[i].shard);
+    if (server->lookups != NULL) {
+        directory_stage_stop(server->lookups);
+        directory_stage_join(server->lookups);
+    }
     for (unsigned i = 0; server->writers_running && i < server->writers; i++)
         writer_stop(server->writer[i], clock_mono_ns());
     for (unsigned i = 0; server->writers_running && i < server->writers; i++)
@@ -406,6 +442,7 @@ static void unmake(struct server *server)
     }
     for (unsigned i = 0; i < server->seats; i++)
         unmake_seat(&server->seat[i]);
+    directory_stage_close(server->lookups);
     for (unsigned i = 0; i < server->writers; i++)
         if (server->writer_sleeper[i].doorbell > 0)
             close(server->writer_sleeper[i].doorbell);

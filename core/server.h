@@ -38,8 +38,8 @@ struct server {
     struct dedup *dedup;
     struct progress *progress;
     struct stats *stats;
-    struct counters *counters; /* a shard each, then a writer each */
-    struct counters *counters_list[SHARDS_MAX + WRITERS_MAX];
+    struct counters *counters; /* a shard each, then a writer each, then the directory's */
+    struct counters *counters_list[SHARDS_MAX + WRITERS_MAX + 1];
     struct seat seat[SHARDS_MAX];
     unsigned shards, seats;
     struct writer *writer[WRITERS_MAX];
@@ -47,6 +47,7 @@ struct server {
     struct writer_source source[WRITERS_MAX][SHARDS_MAX];
     unsigned sources[WRITERS_MAX], writers;
     bool writers_running, shards_running;
+    struct directory_stage *lookups;
     struct metrics_stage *stage;
     uint16_t port_tcp, port_http, port_metrics;
     char why[SERVER_WHY];
