@@ -32,7 +32,7 @@ LLHTTP_OBJECTS := $(OUT)/llhttp/api.o $(OUT)/llhttp/http.o $(OUT)/llhttp/llhttp.
 LIBRARY := $(OUT)/libringmain.a
 UNITS   := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/*_test.c))
 FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/*_fuzz.c))
-PERFS   := $(patsubst %.c,$(OUT)/%,$(wildcard perf/*.c))
+PERFS   := $(patsubst %.c,$(OUT)/%,$(wildcard perf/*.c)) $(OUT)/perf/load/load
 # The simulation replaces these: see core/ring.h.
 SEAM    := core/ring.c core/file.c core/clock.c core/socket.c core/region.c
 SIM_LIBRARY_OBJECTS := $(filter-out $(SEAM:%.c=$(OUT)/%.o),$(OBJECTS))
@@ -40,7 +40,7 @@ SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sim/*.c))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help deps run test units fuzzers sims perfs bench fuzz sim torture lint layers format clean
+.PHONY: all help deps run test units fuzzers sims perfs bench bench-live fuzz sim torture lint layers format clean
 
 all: $(OUT)/ringmain ## build the program (BUILD=release|debug|asan|tsan)
 
@@ -60,6 +60,10 @@ test: deps ## every test; ends in "N passed, N failed"
 bench: deps ## measure against the limit and plot; appends to perf/results.ndjson
 	@$(MAKE) --no-print-directory all perfs
 	@exec python3 perf/bench.py $(OUT)
+
+bench-live: deps ## fan-out and echo beside a bare io_uring program, latency, set-up, memory (PARTS=echo,fan)
+	@$(MAKE) --no-print-directory all perfs
+	@exec python3 perf/live.py $(OUT)
 
 fuzz: deps ## fuzz every codec for a minute each (SECONDS_EACH=60)
 	@exec bash tests/fuzz/run.sh
@@ -125,6 +129,11 @@ endif
 $(OUT)/tests/sim/sim: $(SIM_OBJECTS) $(SIM_LIBRARY_OBJECTS) $(LLHTTP_OBJECTS)
 	$(call say,LINK)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# The load shares no code with ringmain: it would not see its mistakes.
+$(OUT)/perf/load/load: $(patsubst %.c,$(OUT)/%.o,$(wildcard perf/load/*.c))
+	$(call say,LINK)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^
 
 $(OUT)/perf/%: $(OUT)/perf/%.o $(LIBRARY)
 	$(call say,LINK)
