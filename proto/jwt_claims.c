@@ -301,6 +301,7 @@ enum jwt_reason jwt_claims_judge(const struct jwt_keys *keys, struct span text, 
     if (reason == JWT_VALID)
         reason = judge_list(&judge, CLAIM_ROOMS, found.lists + projects, &rooms);
     found.rooms_at = (uint16_t)projects;
+    found.lists_rooms = judge.claim[CLAIM_ROOMS].kind != JSON_NULL;
     if (reason == JWT_VALID)
         *out = found;
     return reason;

@@ -28,6 +28,7 @@ struct principal {
     unsigned scopes;   /* bits of enum scope, from scope, scopes, permissions and roles */
     int64_t expires_s; /* exp; 0: none */
     uint16_t rooms_at; /* where the second of the lists begins */
+    bool lists_rooms;  /* there is a claim `rooms`, be it empty: no other rooms may be entered */
     /* Claims `projects` and `rooms`, each "a\0b\0\0":
      * an empty name ends the list. Last, since a copy ends with them. */
     char lists[2 * PRINCIPAL_LIST_MAX];

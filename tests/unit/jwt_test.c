@@ -102,6 +102,7 @@ static void test_claims(void **state)
                         "5\0ü\0",
                         8);
     assert_memory_equal(principal_rooms(&principal), "lobby\0", 7);
+    assert_true(principal.lists_rooms);
     assert_true(principal_lists(principal_projects(&principal), SPAN("5")));
     assert_false(principal_lists(principal_projects(&principal), SPAN("")));
     assert_false(principal_lists(principal_projects(&principal), SPAN("lobby")));
@@ -117,7 +118,10 @@ static void test_claims(void **state)
     assert_int_equal(verify_claims(f, "{\"userId\":-12,\"sub\":null,\"email\":\"\"}"), JWT_VALID);
     assert_string_equal(principal.user_id, "-12");
     assert_int_equal(principal.expires_s, 0);
+    assert_int_equal(verify_claims(f, "{\"rooms\":[]}"), JWT_VALID);
+    assert_true(principal.lists_rooms);
     assert_int_equal(verify_claims(f, " { } "), JWT_VALID);
+    assert_false(principal.lists_rooms);
     assert_string_equal(principal.user_id, "");
     /* The last of one name; escapes in names and values; all of Unicode. */
     assert_int_equal(
