@@ -69,6 +69,12 @@ cases() {
     fi
 }
 
+# need_npm NAME@VERSION…: NPM is a directory that has them; without them the script ends here.
+need_npm() {
+    NPM=$(sh tests/tools/npm.sh "$@" 2>"$TMP/npm.err") || { not_ok "npm brings $*" "$(cat "$TMP/npm.err")"; finish; }
+    export NPM
+}
+
 finish() {
     if [ "$failures" -ne 0 ] && [ -f "$LOG" ]; then
         echo "# what ringmain logged:"
