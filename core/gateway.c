@@ -15,6 +15,7 @@
 #include "core/gateway_pages.h"
 #include "proto/cors.h"
 #include "proto/http.h"
+#include "proto/http_history.h"
 #include "proto/http_ingest.h"
 #include "proto/http_messages.h"
 #include "proto/tcp.h"
@@ -49,6 +50,7 @@ struct gateway {
     struct websocket_options websocket;
     struct ingest_door *ingest;
     struct http_messages http_messages;
+    struct http_history history;
     struct gateway_pages pages;
     uint64_t gauges_ns;
     uint64_t drain_until_ns; /* 0: not draining */
@@ -131,6 +133,14 @@ static void add_routes(struct gateway *gateway)
                                            .token = true,
                                            .context = &gateway->http_messages,
                                            .handle = http_messages_handle});
+    if (gateway->directory != NULL)
+        add_route(gateway, (struct http_route){.method = "GET",
+                                               .path = "/messages",
+                                               .token = true,
+                                               .state_bytes = http_history_state_bytes(),
+                                               .context = &gateway->history,
+                                               .handle = http_history_handle,
+                                               .forget = http_history_forget});
     add_route(gateway, (struct http_route){.method = "GET",
                                            .path = "/events/stream",
                                            .upgrade = true,
@@ -309,6 +319,7 @@ static void fill_doors(struct gateway *gateway)
     };
     gateway->pages = (struct gateway_pages){gateway->node, gateway->intake};
     gateway->http_messages.intake = gateway->intake;
+    http_history_init(&gateway->history, gateway->directory);
 }
 
 static bool marks(void *context, size_t *cursor, struct span *name, uint64_t *count_)
