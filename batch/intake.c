@@ -140,11 +140,10 @@ static void take(struct batch_intake *intake, struct turn *turn, const struct pl
                  const struct event *event, uint8_t *out, struct verdict *verdict)
 {
     struct spool *spool = intake->options.spool;
-    char made[UUID_TEXT_BYTES];
     struct span id = event->id;
     if (id.at == NULL) {
-        make_id(intake, turn->wall_us, made);
-        id = span_of(made, sizeof made);
+        make_id(intake, turn->wall_us, verdict->made_id);
+        id = span_of(verdict->made_id, sizeof verdict->made_id);
     }
     size_t bytes = copy_row(plan->stream, event, id, turn->wall_us, out, &verdict->refusal);
     if (UNLIKELY(bytes == 0)) {
@@ -248,6 +247,9 @@ static unsigned accept_events(struct intake *intake, struct turn *turn, const st
             break;
     }
     tally(turn, source, verdicts, judged);
+    if (self->options.witness != NULL)
+        self->options.witness->accepted(self->options.witness->self, turn, source, events, verdicts,
+                                        judged);
     return judged;
 }
 

@@ -25,7 +25,8 @@ struct intake_options {
     const struct streams *streams;
     struct event_rules rules;
     struct producers *producers;
-    bool stores; /* there is a writer */
+    bool stores;                   /* there is a writer */
+    const struct witness *witness; /* must outlive the intake; NULL: nobody */
 };
 
 NODISCARD struct intake *intake_open(const struct intake_options *options);

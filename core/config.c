@@ -204,8 +204,11 @@ void config_free(struct config *config)
         const struct config_repeat *repeat = &config_repeats[r];
         for (unsigned i = 0; i < *config_count(config, repeat); i++) {
             config_wipe(config_member(config, repeat, i, 0));
-            for (unsigned m = 0; m < repeat->members; m++)
+            for (unsigned m = 0; m < repeat->members; m++) {
                 config_wipe(config_member(config, repeat, i, repeat->member[m].offset));
+                if (repeat->member[m].where != 0)
+                    config_wipe(config_member(config, repeat, i, repeat->member[m].where));
+            }
         }
         *config_count(config, repeat) = 0;
     }

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { CONFIG_STREAMS_MAX = 61, CONFIG_KEYS_MAX = 32 };
+enum { CONFIG_STREAMS_MAX = 61, CONFIG_KEYS_MAX = 32, CONFIG_ROUTES_MAX = 64 };
 
 struct config_stream { /* [stream NAME] */
     char *name, *table, *columns, *types;
@@ -27,6 +27,28 @@ struct config_key { /* [key KID]: a key that tokens are verified with; KID may b
     char *secret;      /* for HS*: the text itself … */
     char *secret_file; /* … or a file whose bytes are it */
     char *pem_file;    /* for RS* and ES*: the public key */
+};
+
+/* The keys of a [route NAME], as ws/routes.h explains them. */
+enum config_route_key {
+    ROUTE_TYPES,
+    ROUTE_STREAMS,
+    ROUTE_HAS,
+    ROUTE_TO,
+    ROUTE_EMIT,
+    ROUTE_DATA,
+    ROUTE_STORED,
+    ROUTE_FIRST,
+    ROUTE_BATCH,
+    ROUTE_SCOPE,
+    ROUTE_ENABLED,
+    ROUTE_KEYS
+};
+
+struct config_route {
+    char *name;
+    char *value[ROUTE_KEYS]; /* NULL: not given */
+    char *where[ROUTE_KEYS]; /* "ringmain.conf:12" … for what is wrong with a value */
 };
 
 struct config {
@@ -43,6 +65,8 @@ struct config {
     unsigned streams;
     struct config_key key[CONFIG_KEYS_MAX];
     unsigned keys;
+    struct config_route route[CONFIG_ROUTES_MAX];
+    unsigned routes;
 };
 
 /*

@@ -125,6 +125,16 @@ static void unknown_member(struct config_loader *loader, const struct config_rep
         config_complain(loader, "unknown key %.64s in [%s %s]", key, repeat->section, name);
 }
 
+/* In the place of what stood there. False: no memory. */
+static bool keep(struct config_loader *loader, const struct config_repeat *repeat, unsigned element,
+                 size_t offset, const char *text)
+{
+    char **field = config_member(&loader->config, repeat, element, offset);
+    config_wipe(field);
+    *field = strdup(text);
+    return *field != NULL;
+}
+
 static void assign_member(struct config_loader *loader, const struct config_repeat *repeat,
                           const char *name, const char *key, const char *value)
 {
@@ -142,10 +152,9 @@ static void assign_member(struct config_loader *loader, const struct config_repe
     }
     if (!find_element(loader, repeat, name, &element))
         return;
-    char **field = config_member(&loader->config, repeat, element, repeat->member[i].offset);
-    config_wipe(field);
-    *field = strdup(value);
-    if (*field == NULL)
+    if (!keep(loader, repeat, element, repeat->member[i].offset, value) ||
+        (repeat->member[i].where != 0 &&
+         !keep(loader, repeat, element, repeat->member[i].where, loader->where)))
         config_complain(loader, "out of memory");
 }
 

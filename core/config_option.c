@@ -28,11 +28,16 @@ const struct config_option config_options[CONFIG_OPTIONS] = {
 
 #define STREAM(key)                                                                                \
     {                                                                                              \
-#key, offsetof(struct config_stream, key), false                                           \
+#key, offsetof(struct config_stream, key), false, 0                                        \
     }
 #define KEY(key, secret)                                                                           \
     {                                                                                              \
-#key, offsetof(struct config_key, key), secret                                             \
+#key, offsetof(struct config_key, key), secret, 0                                          \
+    }
+#define ROUTE(key, index)                                                                          \
+    {                                                                                              \
+#key, offsetof(struct config_route, value) + (index) * sizeof(char *), false,              \
+            offsetof(struct config_route, where) + (index) * sizeof(char *)                        \
     }
 
 const struct config_repeat config_repeats[CONFIG_REPEATS] = {
@@ -50,8 +55,19 @@ const struct config_repeat config_repeats[CONFIG_REPEATS] = {
      CONFIG_KEYS_MAX,
      {KEY(algorithm, false), KEY(secret, true), KEY(secret_file, false), KEY(pem_file, false)},
      4},
+    {"route",
+     offsetof(struct config, route),
+     offsetof(struct config, routes),
+     sizeof(struct config_route),
+     CONFIG_ROUTES_MAX,
+     {ROUTE(types, ROUTE_TYPES), ROUTE(streams, ROUTE_STREAMS), ROUTE(has, ROUTE_HAS),
+      ROUTE(to, ROUTE_TO), ROUTE(emit, ROUTE_EMIT), ROUTE(data, ROUTE_DATA),
+      ROUTE(stored, ROUTE_STORED), ROUTE(first, ROUTE_FIRST), ROUTE(batch, ROUTE_BATCH),
+      ROUTE(scope, ROUTE_SCOPE), ROUTE(enabled, ROUTE_ENABLED)},
+     ROUTE_KEYS},
 };
-_Static_assert(offsetof(struct config_stream, name) == 0 && offsetof(struct config_key, kid) == 0,
+_Static_assert(offsetof(struct config_stream, name) == 0 && offsetof(struct config_key, kid) == 0 &&
+                   offsetof(struct config_route, name) == 0,
                "the name comes first");
 
 const struct config_option *config_option_find(const char *section, const char *key)

@@ -39,8 +39,9 @@ enum {
 extern const struct config_option config_options[CONFIG_OPTIONS];
 
 /* A section that may stand several times, each with a name: [stream NAME],
- * [key KID]. Its fields in struct config are an array and a count;
+ * [key KID], [route NAME]. Its fields in struct config are an array and a count;
  * an element is texts only, of which the first is the name. */
+enum { CONFIG_MEMBERS_MAX = ROUTE_KEYS };
 struct config_repeat {
     const char *section;
     size_t array, count, element;
@@ -49,11 +50,12 @@ struct config_repeat {
         const char *key;
         size_t offset; /* in an element */
         bool secret;   /* is never shown */
-    } member[4];
+        size_t where;  /* in an element: what says where the value stood; 0: it is not kept */
+    } member[CONFIG_MEMBERS_MAX];
     unsigned members;
 };
 
-enum { CONFIG_REPEATS = 2 };
+enum { CONFIG_REPEATS = 3 };
 extern const struct config_repeat config_repeats[CONFIG_REPEATS];
 
 const struct config_option *config_option_find(const char *section, const char *key);

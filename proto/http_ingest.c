@@ -34,6 +34,7 @@ struct ingest {
     uint64_t first;  /* the index of the group's first */
     unsigned events; /* in the group */
     struct source source;
+    struct batch_shown shown;
     struct receipt receipt;
 };
 
@@ -472,6 +473,7 @@ size_t http_ingest_feed(void *context, struct turn *turn, struct http_request *r
     if (!job.ingest->started && !start(&job))
         return length;
     job.ingest->source.principal = request->principal;
+    job.ingest->source.batch = &job.ingest->shown;
     size_t used = consume(&job, span_of(at, length));
     if (!last && !job.ingest->overloaded)
         return used;

@@ -16,6 +16,7 @@
 #include "proto/event.h"
 #include "proto/principal.h"
 #include "proto/stream.h"
+#include "proto/uuid.h"
 
 enum { INTAKE_MAX = 64 };
 
@@ -24,16 +25,37 @@ struct verdict {
     enum event_code code;
     struct ticket ticket;   /* of the event, or of the original of a duplicate */
     struct refusal refusal; /* filled unless accepted or duplicate */
+    /* The id that the server gave to an accepted event that came without, as it is stored. */
+    char made_id[UUID_TEXT_BYTES];
 };
 
 /* A named producer's count (CONTRACTS.md 3, TCP): lives on the shard that owns the name. */
 struct producer;
+
+/* Of one ingest batch (a request, a batch message) some routes show only the first few live
+ * (CONTRACTS.md 4): how many they have shown. The door zeroes it where a batch begins. */
+enum { BATCH_SHOWN_ROUTES = 4 };
+struct batch_shown {
+    uint16_t of[BATCH_SHOWN_ROUTES];
+};
 
 /* Who sends, and how; a door keeps one a connection (or a request). */
 struct source {
     const struct principal *principal; /* NULL: nobody in particular, auth.required = no */
     struct producer *producer;         /* NULL: unnamed */
     enum counter_id received;          /* COUNT_EVENTS_RECEIVED_… of the door */
+    struct batch_shown *batch;         /* NULL: every event is a batch by itself */
+    /* Whether the sender may speak in the rooms that the events name has been found out. Else they
+     * are shown live only in rooms of its token, or if it has the scope ingest or publish. */
+    bool rooms_judged;
+};
+
+/* Whoever wants to see what was taken, on its way (ws/live.h). The events' and the verdicts' texts
+ * are good only during the call; what was not accepted stands between the rest. */
+struct witness {
+    void *self;
+    void (*accepted)(void *self, struct turn *turn, const struct source *source,
+                     const struct event *events, const struct verdict *verdicts, unsigned judged);
 };
 
 struct intake {

@@ -180,7 +180,7 @@ static void judged(struct tcp *tcp, struct turn *turn, const struct verdict *ver
 static bool flush(struct tcp *tcp, struct turn *turn, unsigned events, unsigned *taken)
 {
     struct tcp_house *house = tcp->house;
-    struct source source = {tcp->principal, tcp->producer, COUNT_EVENTS_RECEIVED_TCP};
+    struct source source = {tcp->principal, tcp->producer, COUNT_EVENTS_RECEIVED_TCP, NULL, false};
     const struct stream *streams[INTAKE_MAX];
     *taken = 0;
     if (events == 0)

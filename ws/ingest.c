@@ -26,6 +26,7 @@
 /* A batch under way. */
 struct batch {
     struct receipt receipt;
+    struct batch_shown shown;
     struct span array;     /* what is left, and perhaps some of what is done */
     struct json_walk walk; /* over it */
     struct buf memory;     /* where it lies, once the message is gone */
@@ -219,7 +220,9 @@ static const uint8_t *judge_items(struct ingest *ingest, struct turn *turn)
 {
     struct batch *batch = ingest->batch;
     struct group *group = &ingest->door->group;
+    ingest->source.batch = &batch->shown;
     bool all = judge(ingest, turn);
+    ingest->source.batch = NULL;
     for (unsigned i = 0; i < group->judged; i++)
         receipt_add(&batch->receipt, batch->index++, group->entry[i].id, group_verdict(group, i));
     const uint8_t *next = all ? NULL : group->entry[group->judged].whole.at;

@@ -14,10 +14,14 @@
 #include "proto/principal.h"
 #include "ws/hub.h"
 
-struct routes;
+struct route_table; /* ws/route_table.h */
+struct routes;      /* of one shard */
+
+NODISCARD struct routes *routes_open(struct hub *hub, const struct route_table *table);
+void routes_close(struct routes *routes);
 
 enum routes_verdict {
-    ROUTES_STORED,  /* for the intake; nothing has been told yet */
+    ROUTES_STORED,  /* for the intake, with source.rooms_judged; nothing has been told yet */
     ROUTES_TOLD,    /* not stored by any route; it has been published */
     ROUTES_REFUSED, /* *refusal says why: FORBIDDEN (the scope is missing), INVALID_FIELD … */
 };
