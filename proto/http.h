@@ -29,7 +29,7 @@
 #include "proto/receipt.h"
 
 struct http_route {
-    const char *method; /* "GET" answers HEAD too */
+    const char *method; /* "GET" answers HEAD too; NULL: all but OPTIONS, for `handle` to judge */
     const char *path;   /* "/events"; one segment may be a {name}: "/api/rooms/{room}/users" */
     bool upgrade; /* only requests with Upgrade: websocket; a route without may stand beside it */
     bool token; /* the token is looked at: a bad one is refused, and none, if tokens are required */

@@ -76,6 +76,8 @@ static bool is_proper(struct http_request *request, struct turn *turn,
 
 static bool method_fits(const struct http_request *request, const struct http_route *route)
 {
+    if (route->method == NULL)
+        return !span_is(http_method(request), "OPTIONS");
     return span_is(http_method(request), route->method) ||
            (request->bodiless && strcmp(route->method, "GET") == 0);
 }
@@ -152,7 +154,7 @@ static bool find_route(const struct http_house *house, struct turn *turn,
             request->route = route;
             return true;
         } else {
-            allow(&methods, route->method);
+            allow(&methods, route->method == NULL ? "GET, HEAD, POST" : route->method);
         }
     }
     refuse_page(house, turn, request, &methods, upgrade);
@@ -232,8 +234,8 @@ static bool body_is_readable(const struct http_house *house, struct turn *turn,
                              struct http_request *request, const struct http_framed *framed,
                              bool *gzip)
 {
-    bool wants_body =
-        strcmp(request->route->method, "POST") == 0 || strcmp(request->route->method, "PUT") == 0;
+    struct span method = http_method(request);
+    bool wants_body = span_is(method, "POST") || span_is(method, "PUT");
     if (wants_body && !framed->has_length && !framed->transfer_encoding) {
         http_refuse(request, turn, 411, no_headers, "LENGTH_REQUIRED",
                     "Content-Length or Transfer-Encoding: chunked is needed");

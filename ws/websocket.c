@@ -424,6 +424,13 @@ static void websocket_released(struct wire *wire, struct turn *turn, const struc
         websocket_abort(ws, turn);
 }
 
+static void websocket_writable(struct wire *wire, struct turn *turn)
+{
+    struct websocket *ws = websocket_of(wire);
+    if (ws->ops->writable != NULL && ws->state < WEBSOCKET_CLOSING)
+        ws->ops->writable(ws, turn);
+}
+
 static void websocket_drain(struct wire *wire, struct turn *turn)
 {
     websocket_close(websocket_of(wire), turn, CLOSE_GOING_AWAY, "server is stopping");
@@ -445,6 +452,7 @@ static const struct wire_ops wire_ops = {
     .released = websocket_released,
     .deadline = websocket_deadline,
     .drain = websocket_drain,
+    .writable = websocket_writable,
     .fini = websocket_fini,
 };
 

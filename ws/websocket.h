@@ -77,6 +77,8 @@ struct websocket_ops {
     bool (*resume)(struct websocket *ws, struct turn *turn);
     /* A hold has come true; the socket then sends its reply. May be NULL. */
     void (*released)(struct websocket *ws, struct turn *turn, const struct hold *hold);
+    /* What was queued has left, and it had been more than half of limits.output_bytes. May be NULL. */
+    void (*writable)(struct websocket *ws, struct turn *turn);
     /* ws->expires_ns has come: say why; the socket then closes with 1008. May be NULL. */
     void (*expired)(struct websocket *ws, struct turn *turn);
     /* The connection is gone: free the memory. `code`:

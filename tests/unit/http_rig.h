@@ -245,6 +245,7 @@ static const struct http_route routes[] = {
      .state_bytes = 1,
      .body_bytes = 10},
     {.method = "POST", .path = "/at", .handle = handle_echo, .shard_of = shard_of},
+    {.path = "/any", .handle = handle_show},
     {.method = "GET", .path = "/secret", .token = true, .handle = handle_show},
     {.method = "GET",
      .path = "/admin",

@@ -61,6 +61,12 @@ static void test_no_page(void **state)
     expect_status("PATCH / HTTP/1.1\r\n" HOST "\r\n", 405, false);
     expect("OPTIONS /show/x HTTP/1.1\r\n" HOST "\r\n",
            "HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, DELETE, OPTIONS\r\n\r\n");
+    expect_status("GET /any HTTP/1.1\r\n" HOST "\r\n", 200, false);
+    expect_status("HEAD /any HTTP/1.1\r\n" HOST "\r\n", 200, false);
+    expect_status("PUT /any HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", 200, false);
+    expect_status("POST /any HTTP/1.1\r\n" HOST "\r\n", 411, false);
+    expect("OPTIONS /any HTTP/1.1\r\n" HOST "\r\n",
+           "HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, OPTIONS\r\n\r\n");
     expect("OPTIONS * HTTP/1.1\r\n" HOST "\r\n",
            "HTTP/1.1 204 No Content\r\nAllow: OPTIONS\r\n\r\n");
     expect("PUT /echo HTTP/1.1\r\n" HOST "\r\n",
