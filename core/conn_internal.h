@@ -172,18 +172,6 @@ static inline void list_leave(struct list *link)
         list_remove(link);
 }
 
-/* All members of one list to another, which was empty: to walk it while members come and go. */
-static inline void list_move_all(struct list *from, struct list *to)
-{
-    list_init(to);
-    if (list_empty(from))
-        return;
-    to->next = from->next;
-    to->previous = from->previous;
-    to->next->previous = to->previous->next = to;
-    list_init(from);
-}
-
 /* shard_life.c */
 NODISCARD int shard_open_ring(struct shard *shard, char *why);
 

@@ -63,4 +63,16 @@ static inline struct list *list_take(struct list *head)
     return link;
 }
 
+/* All members of one list to another, which was empty: to walk it while members come and go. */
+static inline void list_move_all(struct list *from, struct list *to)
+{
+    list_init(to);
+    if (list_empty(from))
+        return;
+    to->next = from->next;
+    to->previous = from->previous;
+    to->next->previous = to->previous->next = to;
+    list_init(from);
+}
+
 #endif

@@ -74,8 +74,9 @@ struct hub_options {
     uint64_t history_ns;  /* live.history_s */
     size_t queue_bytes;   /* live.queue_bytes, of a peer */
     unsigned queue_messages;
-    unsigned rooms_max; /* live.rooms_per_connection */
-    size_t backlog_bytes;
+    unsigned rooms_max;    /* live.rooms_per_connection */
+    size_t backlog_bytes;  /* live.backlog_bytes, of a shard: what others have not taken yet */
+    unsigned answer_users; /* live.answer_users */
 };
 
 /* NULL: no memory. The node is opened before the shards and closed after them. */
@@ -118,7 +119,8 @@ enum hub_joined hub_join(struct hub *hub, struct turn *turn, struct peer *peer, 
 /* False: it was not in there with this encoding. */
 bool hub_leave(struct hub *hub, struct turn *turn, struct peer *peer, struct span room,
                unsigned encoding);
-/* All of this peer's rooms with this encoding (a namespace closes). */
+/* All of this peer's rooms with this encoding (a namespace closes), or with any. */
+enum { HUB_ALL_ENCODINGS = ENCODINGS_MAX };
 void hub_leave_all(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding);
 bool hub_is_member(const struct hub *hub, const struct peer *peer, struct span room,
                    unsigned encoding);
@@ -141,12 +143,15 @@ uint64_t hub_last_number(const struct hub *hub);
 
 /* ── Questions to all shards ── */
 
-/* Asks all hubs; the answer comes on this shard's thread, in this turn if there is one shard only,
- * never before hub_ask() has returned its number; 0: too many questions at a time. */
+/* Asks all hubs; the answer comes from hub_flush(), {NULL,0} if there is no memory for it. It may
+ * never come if another shard is at its end: have a deadline of your own. 0: too many questions at a
+ * time, or too long a name. */
 enum hub_question {
-    HUB_WHO,         /* the users in a room: JSON array of user ids, each once */
-    HUB_CONNECTIONS, /* JSON object: totals, by user, by tenant (bounded by live.answer_users) */
-    HUB_KICK,        /* the peer `id`: "1" if it was there */
+    HUB_WHO, /* the users in a room: JSON array of user ids, each once */
+    /* {"totalConnections":n, "transportConnections":{name:n}, "userConnections":{id:n},
+     * "tenantConnections":{id:n}, "truncated":bool}: at most live.answer_users of each shard */
+    HUB_CONNECTIONS,
+    HUB_KICK, /* the peer `id`: "1" if it was there */
 };
 typedef void (*hub_answer)(void *context, struct turn *turn, struct span json);
 NODISCARD uint64_t hub_ask(struct hub *hub, struct turn *turn, enum hub_question question,
@@ -162,6 +167,9 @@ int64_t hub_tick(struct hub *hub, struct turn *turn); /* ns until it wants the n
 
 /* Peers of this shard, for metrics and limits. */
 unsigned hub_peers(const struct hub *hub);
+/* There is something that hub_flush() or hub_mail() would do: a shard must not sleep on it. */
 bool hub_is_dirty(const struct hub *hub);
+/* So much has been published in this turn that a door which only relays may stop until the next. */
+bool hub_is_pressed(const struct hub *hub);
 
 #endif

@@ -51,19 +51,21 @@ struct peer_queue {
 };
 
 struct peer {
-    const struct peer_ops *ops;
+    /* What a delivery touches: two lines of cache. */
     struct hub *hub;
+    struct list dirty; /* in the hub's list of those to be drained in this turn */
+    unsigned rooms;
+    bool overran, overrun_told;
+    struct peer_queue queue;
+    /* the rest */
+    const struct peer_ops *ops;
     uint64_t id;           /* shard, slot and generation: names it in this node (peer_id_print) */
     const char *user_id;   /* the owner's memory; "": nobody in particular */
     const char *tenant_id; /* likewise */
     int64_t opened_us;     /* wall clock */
     uint64_t opened_ns;
     struct list memberships;
-    struct list dirty; /* in the hub's list of those to be drained in this turn */
-    struct list all;   /* in the hub's list of all peers */
-    unsigned rooms;
-    bool overran;
-    struct peer_queue queue;
+    struct list all; /* in the hub's list of all peers */
 };
 
 /* ops, user_id and tenant_id must outlive it (the texts may be set later, before the first join). */

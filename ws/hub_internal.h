@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the hub's files know of one another. Nobody else includes this. Reading order:
+ *
+ *   hub_room.c (rooms and members) ─► hub_publish.c (from the publisher to the members)
+ *   ─► hub_log.c (what was delivered) ─► hub_mail.c (between shards) ─► hub_ask.c ─► hub.c (the turn)
+ *
+ *   room ──► seats: an array, so that delivery walks memory in order │ peer │ member │ encoding │ …
+ *    ▲                                                                  ▲      │
+ *    └────────────── member (one for each peer, room and encoding) ─────┼──────┘
+ *                      in the peer's list `memberships` ────────────────┘
+ */
+#ifndef WS_HUB_INTERNAL_H
+#define WS_HUB_INTERNAL_H
+
+#include "core/mail.h"
+#include "ws/hub.h"
+
+enum {
+    INTEREST_SLOTS = 65536, /* a power of two */
+    FORGOTTEN_SLOTS = 4096, /* likewise */
+    LETTERS_READ_MAX = 512, /* of one shard, in one turn */
+    QUESTIONS_MAX = 64,
+    PRESSED = 512, /* publications in one turn that are enough */
+};
+
+/* ── Between shards ── */
+
+enum letter_kind { LETTER_PUBLISH, LETTER_DELIVER, LETTER_QUESTION, LETTER_ANSWER };
+
+/* The head of all that travels; whoever takes it from the mail owns it (or a reference to it). */
+struct hub_letter {
+    enum letter_kind kind;
+    size_t bytes; /* what it takes in memory */
+};
+
+/* A publication on its way, shared by all shards that deliver it: read-only once it is shared. */
+struct dispatch {
+    struct hub_letter letter;
+    _Atomic uint32_t references;
+    bool kept;
+    uint64_t hash, except, key;
+    struct publication publication; /* its spans look into the bytes behind */
+    struct span attachment[];
+};
+
+/* A question, and on the way back its answer. */
+struct inquiry {
+    struct hub_letter letter;
+    struct list link; /* in the hub's inbox */
+    unsigned from;    /* who asks … */
+    uint64_t asked;   /* … and as what */
+    enum hub_question question;
+    uint64_t id;
+    struct buf found; /* records: hub_ask.c */
+    size_t room_length;
+    uint8_t room[];
+};
+
+struct hub_node {
+    unsigned shards;
+    unsigned stride;        /* shards' counts in a row of the table */
+    uint64_t seed;          /* of the names' hashes: nobody outside can make two that are alike */
+    _Atomic uint32_t rooms; /* of all shards: 0 is the quick answer to everything */
+    _Atomic uint32_t *interest; /* [INTEREST_SLOTS][stride]; rooms of this shard with such a hash */
+    struct mail **mail;         /* [from * shards + to] */
+    struct sleeper *sleeper[SHARDS_MAX];
+};
+
+/* ── Rooms ── */
+
+struct seat {
+    struct peer *peer;
+    struct member *member;
+    uint8_t encoding;
+    bool filtered;
+};
+
+struct room {
+    struct room *next; /* with the same place in the table */
+    uint64_t hash;
+    struct seat *seat;
+    uint32_t seats, seats_capacity;
+    uint64_t newest;       /* its last publication in the log; 0: none */
+    struct list lingering; /* in the hub's list while nobody is in it … */
+    uint64_t forget_ns;    /* … until then */
+    uint8_t name_length;
+    uint8_t name[];
+};
+
+struct member {
+    struct list of_peer;
+    struct room *room;
+    char *types; /* NULL: all */
+    uint32_t seat;
+    uint8_t encoding;
+};
+_Static_assert(sizeof(struct member) + sizeof(struct seat) <= 72, "a member is cheap");
+
+struct rooms {
+    struct room **table;
+    size_t mask, count;
+};
+
+/* ── The log ── */
+
+struct log_entry {
+    struct dispatch *dispatch; /* NULL: a hole */
+    struct encoded *encoded;   /* as it was replayed last, for the next who wants it … */
+    uint64_t at_ns;
+    uint64_t previous; /* of the same room; 0: none */
+    uint8_t encoding;  /* … in this encoding */
+};
+
+/* A ring of entries with consecutive numbers. */
+struct hub_log {
+    struct log_entry *entry;
+    size_t mask; /* its places - 1 */
+    uint64_t first, next;
+    size_t bytes;
+};
+
+/* ── The hub ── */
+
+struct encoder {
+    hub_encode encode;
+    void *context;
+};
+
+struct peer_slot {
+    struct peer *peer;
+    uint32_t generation;
+    uint32_t next_free;
+};
+
+struct question {
+    uint64_t asked; /* 0: free */
+    enum hub_question question;
+    unsigned missing; /* answers */
+    bool cut;         /* there was no room for all of them */
+    hub_answer answer;
+    void *context;
+    struct buf found;
+};
+
+struct hub {
+    struct hub_options options;
+    struct hub_node *node;
+    struct encoder encoder[ENCODINGS_MAX];
+    struct rooms rooms;
+    size_t members;
+    struct list lingering; /* rooms without members, the one to be forgotten first in front */
+    struct hub_log log;
+    uint64_t *forgotten; /* [FORGOTTEN_SLOTS]: the last number when a room of such a hash was */
+    struct list dirty, peers;
+    unsigned peers_count;
+    struct peer_slot *slot;
+    uint32_t slots, free_slot;       /* free_slot: 1 + index; 0: none */
+    struct list backlog[SHARDS_MAX]; /* what waits for room in the mail */
+    size_t backlog_bytes;
+    uint64_t complained_ns;
+    bool posted[SHARDS_MAX]; /* to be woken */
+    bool more_mail;
+    bool unanswered;   /* a question has all its answers, and its asker does not know */
+    unsigned pressed;  /* publications since the last flush */
+    struct list inbox; /* questions to be thought about */
+    uint64_t asked;
+    struct question question[QUESTIONS_MAX];
+    uint64_t ticked_ns;
+};
+
+/* hub_room.c */
+
+/* The canonical name's hash and, in `room`, its text. False: not a name. */
+struct room_name {
+    uint64_t hash;
+    size_t length;
+    uint8_t text[ROOM_NAME_MAX];
+};
+NODISCARD bool hub_name(const struct hub *hub, struct span room, struct room_name *out);
+struct room *hub_find_room(const struct hub *hub, uint64_t hash, struct span name);
+void hub_forget_rooms(struct hub *hub, uint64_t now_ns); /* those whose time has come */
+void hub_free_rooms(struct hub *hub);
+bool hub_types_hold(const char *types, struct span type);
+static inline struct span room_name(const struct room *room)
+{
+    return span_of(room->name, room->name_length);
+}
+
+static inline _Atomic uint32_t *hub_interest(const struct hub_node *node, uint64_t hash)
+{
+    return &node->interest[(hash & (INTEREST_SLOTS - 1)) * node->stride];
+}
+
+static inline unsigned hub_home(const struct hub_node *node, uint64_t hash)
+{
+    return (unsigned)((hash >> 32) % node->shards);
+}
+
+/* hub_publish.c */
+void hub_sequence(struct hub *hub, struct turn *turn, struct dispatch *dispatch);
+void hub_deliver(struct hub *hub, struct turn *turn, struct dispatch *dispatch);
+void dispatch_put(struct dispatch *dispatch);
+NODISCARD struct encoded *hub_encoded(struct hub *hub, const struct dispatch *dispatch,
+                                      unsigned encoding, uint64_t number);
+
+/* hub_log.c */
+NODISCARD bool log_open(struct hub_log *log);
+void log_close(struct hub_log *log);
+/* Takes a reference of its own; returns the number; 0: not kept. */
+uint64_t log_append(struct hub *hub, struct turn *turn, struct room *room,
+                    struct dispatch *dispatch);
+void log_age(struct hub *hub, uint64_t now_ns);
+/* The room is gone: whoever comes back with a number from before has missed something. */
+void log_forget_room(struct hub *hub, const struct room *room, uint64_t now_ns);
+
+/* hub_mail.c */
+
+/* The letter, or a reference to it, becomes the other shard's; false: no room (it stays ours). */
+NODISCARD bool hub_post(struct hub *hub, unsigned to, struct hub_letter *letter);
+void hub_post_backlog(struct hub *hub);
+void hub_wake(struct hub *hub);
+void hub_drop_backlog(struct hub *hub);
+
+/* hub_ask.c */
+void hub_asked(struct hub *hub, struct inquiry *inquiry);
+void hub_answered(struct hub *hub, struct inquiry *inquiry);
+void hub_think(struct hub *hub, struct turn *turn); /* about the inbox; answers who asked */
+void inquiry_free(struct inquiry *inquiry);
+void hub_drop_questions(struct hub *hub);
+
+/* peer.c */
+struct peer *hub_find_peer(const struct hub *hub, uint64_t id);
+
+#endif
