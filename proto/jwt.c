@@ -137,18 +137,6 @@ static enum jwt_reason read_token(struct token *token, struct span text)
     return read_header(token);
 }
 
-static const struct jwt_key *find_key(const struct jwt_keys *keys, struct span kid)
-{
-    bool named = kid.at != NULL;
-    if (!named && keys->count == 1)
-        return &keys->key[0];
-    for (unsigned i = 0; i < keys->count; i++)
-        if (named ? span_is(kid, keys->key[i].kid)
-                  : keys->key[i].kid[0] == '\0' || strcmp(keys->key[i].kid, "default") == 0)
-            return &keys->key[i];
-    return NULL;
-}
-
 static jwt_alg_t libjwt_algorithm(enum jwt_algorithm algorithm)
 {
     return jwt_str_alg(jwt_algorithms[algorithm].name);
@@ -177,21 +165,49 @@ static enum jwt_reason check_signature(const struct jwt_key *key, const struct t
     return same ? JWT_VALID : JWT_ALGORITHM_MISMATCH;
 }
 
-enum jwt_reason jwt_verify(const struct jwt_keys *keys, struct span text, int64_t now_s,
-                           struct principal *out, char *why)
+static bool was_for(const struct jwt_former *former, struct span kid)
+{
+    return kid.at != NULL ? span_is(kid, former->key.kid) : former->for_unnamed;
+}
+
+/* The present key first, then those that it has replaced not too long ago. */
+static enum jwt_reason check_keys(const struct jwt_keys *keys, const struct token *token,
+                                  struct span text, int64_t now_s, int64_t *until_s)
+{
+    const struct jwt_key *key = jwt_keys_find(keys, token->kid);
+    enum jwt_reason reason = key != NULL ? check_signature(key, token, text) : JWT_UNKNOWN_KEY;
+    *until_s = INT64_MAX;
+    for (unsigned i = 0; reason != JWT_VALID && i < keys->formers; i++) {
+        const struct jwt_former *former = &keys->former[i];
+        if (now_s >= former->until_s || !was_for(former, token->kid) ||
+            check_signature(&former->key, token, text) != JWT_VALID)
+            continue;
+        *until_s = former->until_s;
+        return JWT_VALID;
+    }
+    return reason;
+}
+
+enum jwt_reason jwt_verify_until(const struct jwt_keys *keys, struct span text, int64_t now_s,
+                                 struct principal *out, char *why, int64_t *until_s)
 {
     struct token token;
     enum jwt_reason reason = read_token(&token, text);
-    if (reason == JWT_VALID) {
-        const struct jwt_key *key = find_key(keys, token.kid);
-        reason = key != NULL ? check_signature(key, &token, text) : JWT_UNKNOWN_KEY;
-    }
+    if (reason == JWT_VALID)
+        reason = check_keys(keys, &token, text, now_s, until_s);
     if (reason == JWT_VALID)
         reason = jwt_claims_judge(keys, token.claims, now_s, out, why);
     else
         jwt_refuse(reason, why);
     explicit_bzero(&token, sizeof token);
     return reason;
+}
+
+enum jwt_reason jwt_verify(const struct jwt_keys *keys, struct span text, int64_t now_s,
+                           struct principal *out, char *why)
+{
+    int64_t until_s;
+    return jwt_verify_until(keys, text, now_s, out, why, &until_s);
 }
 
 static int add_text(jwt_t *jwt, const char *name, const char *text)

@@ -49,6 +49,16 @@ NODISCARD int jwt_keys_open(struct jwt_keys **out, const struct config *config, 
 void jwt_keys_close(struct jwt_keys *keys); /* wipes them */
 unsigned jwt_keys_count(const struct jwt_keys *keys);
 
+/*
+ * New keys have taken the place of `old`: what the old ones verify and the new ones do not stays
+ * good until `until_s` (seconds since 1970), each key under the name that it had. Copies; `old` may
+ * go. What `old` itself has inherited is passed on with its own time. At most JWT_FORMER_MAX, the
+ * newest. Before anybody else sees `keys`. How many there are now, or -ENOMEM.
+ */
+enum { JWT_FORMER_MAX = 16 };
+NODISCARD int jwt_keys_inherit(struct jwt_keys *keys, const struct jwt_keys *old, int64_t now_s,
+                               int64_t until_s);
+
 /* JWT_VALID: *out is filled. Else the reason, in words for the client in `why`
  * (JWT_WHY_MAX bytes), and *out is as it was. `now_s`: seconds since 1970. */
 NODISCARD enum jwt_reason jwt_verify(const struct jwt_keys *keys, struct span token, int64_t now_s,

@@ -68,9 +68,11 @@ static const struct entry *find(struct entry *set, const uint8_t *digest, int64_
 }
 
 static void remember(struct entry *set, const uint8_t *digest, const struct jwt_keys *keys,
-                     int64_t now_s, const struct principal *principal)
+                     int64_t now_s, int64_t key_until_s, const struct principal *principal)
 {
     int64_t until_s = now_s + keys->cache_s;
+    if (until_s > key_until_s)
+        until_s = key_until_s;
     if (principal->expires_s != 0 && until_s > principal->expires_s + keys->leeway_s)
         until_s = principal->expires_s + keys->leeway_s;
     struct entry *oldest = &set[0];
@@ -95,8 +97,9 @@ enum jwt_reason jwt_cache_verify(struct jwt_cache *cache, const struct jwt_keys 
         *out = known->principal;
         return JWT_VALID;
     }
-    enum jwt_reason reason = jwt_verify(keys, token, now_s, out, why);
+    int64_t key_until_s;
+    enum jwt_reason reason = jwt_verify_until(keys, token, now_s, out, why, &key_until_s);
     if (reason == JWT_VALID && keys->cache_s > 0)
-        remember(set, digest, keys, now_s, out);
+        remember(set, digest, keys, now_s, key_until_s, out);
     return reason;
 }

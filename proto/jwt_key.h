@@ -43,12 +43,28 @@ struct jwt_key {
 
 enum { JWT_KEYS_MAX = 128, JWT_KEY_FILE_MAX = 1 << 20, JWT_KEY_MATERIAL_MAX = 16384 };
 
+/* One of the keys before these. */
+struct jwt_former {
+    struct jwt_key key;
+    bool for_unnamed; /* tokens without a kid were verified with it */
+    int64_t until_s;
+};
+
 struct jwt_keys {
     struct jwt_key key[JWT_KEYS_MAX];
     unsigned count;
+    struct jwt_former former[JWT_FORMER_MAX];
+    unsigned formers;
     char *issuer, *audience; /* "": not checked */
     int64_t leeway_s, cache_s;
 };
+
+/* jwt_verify(); *until_s: when a key that is no longer one of the present ends; INT64_MAX: never. */
+NODISCARD enum jwt_reason jwt_verify_until(const struct jwt_keys *keys, struct span token,
+                                           int64_t now_s, struct principal *out, char *why,
+                                           int64_t *until_s);
+/* The key that a token with this kid is verified with ({NULL,0}: without any), or NULL. */
+const struct jwt_key *jwt_keys_find(const struct jwt_keys *keys, struct span kid);
 
 /* A sentence of at most 256 bytes for the operator. Returns -EINVAL. */
 int jwt_key_wrong(char *why, const char *format, ...) PRINTF_LIKE(2, 3);

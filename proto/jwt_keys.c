@@ -83,6 +83,18 @@ bool jwt_key_secret(struct jwt_key *key, struct span secret, char *why)
     return true;
 }
 
+const struct jwt_key *jwt_keys_find(const struct jwt_keys *keys, struct span kid)
+{
+    bool named = kid.at != NULL;
+    if (!named && keys->count == 1)
+        return &keys->key[0];
+    for (unsigned i = 0; i < keys->count; i++)
+        if (named ? span_is(kid, keys->key[i].kid)
+                  : keys->key[i].kid[0] == '\0' || strcmp(keys->key[i].kid, "default") == 0)
+            return &keys->key[i];
+    return NULL;
+}
+
 static void wipe(struct buf *buf)
 {
     if (buf->at != NULL)
@@ -204,14 +216,20 @@ int jwt_keys_open(struct jwt_keys **out, const struct config *config, char *why)
     return error;
 }
 
+static void forget(struct jwt_key *key)
+{
+    free(key->kid);
+    wipe(&key->material);
+}
+
 void jwt_keys_close(struct jwt_keys *keys)
 {
     if (keys == NULL)
         return;
-    for (unsigned i = 0; i < keys->count; i++) {
-        free(keys->key[i].kid);
-        wipe(&keys->key[i].material);
-    }
+    for (unsigned i = 0; i < keys->count; i++)
+        forget(&keys->key[i]);
+    for (unsigned i = 0; i < keys->formers; i++)
+        forget(&keys->former[i].key);
     free(keys->issuer);
     free(keys->audience);
     free(keys);
@@ -220,4 +238,53 @@ void jwt_keys_close(struct jwt_keys *keys)
 unsigned jwt_keys_count(const struct jwt_keys *keys)
 {
     return keys->count;
+}
+
+/* ── Keys that were replaced ────────────────────────────────────────────────────────────────── */
+
+static bool is_same(const struct jwt_key *a, const struct jwt_key *b)
+{
+    return a->algorithm == b->algorithm && strcmp(a->kid, b->kid) == 0 &&
+           span_equal(buf_span(&a->material), buf_span(&b->material));
+}
+
+static bool is_present(const struct jwt_keys *keys, const struct jwt_key *key)
+{
+    for (unsigned i = 0; i < keys->count; i++)
+        if (is_same(&keys->key[i], key))
+            return true;
+    return false;
+}
+
+/* False: no memory. */
+static bool add_former(struct jwt_keys *keys, const struct jwt_key *key, bool for_unnamed,
+                       int64_t until_s)
+{
+    const struct jwt_key *unnamed = jwt_keys_find(keys, (struct span){NULL, 0});
+    bool still =
+        is_present(keys, key) && (!for_unnamed || (unnamed != NULL && is_same(unnamed, key)));
+    if (still || keys->formers == JWT_FORMER_MAX)
+        return true;
+    struct jwt_former *former = &keys->former[keys->formers];
+    *former = (struct jwt_former){.for_unnamed = for_unnamed, .until_s = until_s};
+    former->key = (struct jwt_key){.kid = strdup(key->kid), .algorithm = key->algorithm};
+    buf_init(&former->key.material, JWT_KEY_MATERIAL_MAX);
+    keys->formers++;
+    return former->key.kid != NULL &&
+           buf_put(&former->key.material, key->material.at, key->material.length);
+}
+
+int jwt_keys_inherit(struct jwt_keys *keys, const struct jwt_keys *old, int64_t now_s,
+                     int64_t until_s)
+{
+    const struct jwt_key *unnamed = jwt_keys_find(old, (struct span){NULL, 0});
+    bool fits = true;
+    for (unsigned i = 0; fits && until_s > now_s && i < old->count; i++)
+        fits = add_former(keys, &old->key[i], &old->key[i] == unnamed, until_s);
+    for (unsigned i = 0; fits && i < old->formers; i++) {
+        const struct jwt_former *former = &old->former[i];
+        if (former->until_s > now_s)
+            fits = add_former(keys, &former->key, former->for_unnamed, former->until_s);
+    }
+    return fits ? (int)keys->formers : -ENOMEM;
 }
