@@ -75,7 +75,8 @@ struct wire_ops {
     /* The server stops: say good-bye and conn_finish()
      * as the protocol wants. NULL: conn_finish(). */
     void (*drain)(struct wire *wire, struct turn *turn);
-    /* What was queued has been sent, and the queue had been over its soft limit. May be NULL. */
+    /* What was queued has been sent, and the queue had been over its soft limit, or conn_notify()
+     * asked for it. May be NULL. */
     void (*writable)(struct wire *wire, struct turn *turn);
     /* The connection is gone: free the wire. */
     void (*fini)(struct wire *wire, struct turn *turn);
@@ -92,6 +93,9 @@ struct wire {
  * nothing was queued (the wire decides what that means, usually conn_abort()). */
 NODISCARD bool conn_send(struct conn *conn, struct turn *turn, const void *bytes, size_t length);
 size_t conn_queued(const struct conn *conn); /* bytes queued or in flight */
+/* ops->writable is wanted once all that is queued has left, however little it is; nothing if nothing
+ * is queued. For a wire that would rather keep what is next than queue it. */
+void conn_notify(struct conn *conn);
 
 /* False: no memory for it (nothing was held). */
 NODISCARD bool conn_hold(struct conn *conn, struct turn *turn, const struct hold *hold);

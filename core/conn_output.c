@@ -23,6 +23,11 @@ size_t conn_queued(const struct conn *conn)
     return conn->flight.length - conn->flight_sent + conn->gather.length;
 }
 
+void conn_notify(struct conn *conn)
+{
+    conn->over_soft |= conn_queued(conn) > 0;
+}
+
 static bool grow(struct conn *conn, size_t length)
 {
     struct output *gather = &conn->gather;

@@ -217,8 +217,10 @@ static void tick(struct shard *shard, struct turn *turn)
 
 static void bury(struct shard *shard, struct turn *turn)
 {
+    const struct house *house = shard->options.house;
     struct list batch, *link;
     list_move_all(&shard->leaving, &batch);
+    bool some = !list_empty(&batch);
     while ((link = list_take(&batch))) {
         struct conn *conn = LIST_ENTRY(link, struct conn, leaving);
         if (conn->state == CONN_MOVING)
@@ -226,6 +228,8 @@ static void bury(struct shard *shard, struct turn *turn)
         else
             conn_bury(conn, turn);
     }
+    if (some && house->buried)
+        house->buried(house->self, turn);
     neighbours_wake(shard, turn);
     count_one(turn, COUNT_TURNS);
 }

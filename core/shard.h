@@ -49,6 +49,8 @@ struct house {
     void (*release)(void *self, struct turn *turn);
     /* Mail from the house's other threads is to be read (writer → shard). */
     void (*mail)(void *self, struct turn *turn);
+    /* Connections have been buried: what their end made known goes on its way. May be NULL. */
+    void (*buried)(void *self, struct turn *turn);
     /* Housekeeping; returns in how many ns it wants
      * to be called again at the latest (-1: no need). */
     int64_t (*tick)(void *self, struct turn *turn);

@@ -12,47 +12,46 @@ static uint8_t *bytes_of(const struct encoded *encoded)
     return (uint8_t *)&encoded->part[encoded->parts];
 }
 
-static size_t header_bytes(size_t payload)
+static size_t framed(struct span payload)
 {
     uint8_t header[FRAME_HEADER_UNMASKED_MAX];
-    return frame_write_header(FRAME_TEXT, payload, header);
+    return frame_write_header(FRAME_TEXT, payload.length, header) + payload.length;
 }
 
-/* Where part `index` is to stand: behind the one before. */
-static size_t place(struct encoded *encoded, unsigned index, size_t at, struct span payload)
+/* Behind what stands there already. */
+static void add(struct encoded *encoded, unsigned index, struct span payload, bool binary)
 {
-    uint8_t *bytes = bytes_of(encoded) + at;
-    size_t header =
-        frame_write_header(index == 0 ? FRAME_TEXT : FRAME_BINARY, payload.length, bytes);
+    struct encoded_part *part = &encoded->part[index];
+    uint8_t *bytes = bytes_of(encoded) + encoded->length;
+    size_t header = frame_write_header(binary ? FRAME_BINARY : FRAME_TEXT, payload.length, bytes);
     if (payload.length > 0)
         memcpy(bytes + header, payload.at, payload.length);
-    encoded->part[index] = (struct encoded_part){.at = (uint32_t)at,
-                                                 .header = (uint32_t)header,
-                                                 .length = (uint32_t)payload.length,
-                                                 .binary = index > 0};
-    return at + header + payload.length;
+    *part = (struct encoded_part){.at = encoded->length,
+                                  .header = (uint32_t)header,
+                                  .length = (uint32_t)payload.length,
+                                  .binary = binary};
+    encoded->length += (uint32_t)(header + payload.length);
 }
 
 struct encoded *encoded_make(struct span text, const struct span *attachments,
                              unsigned attachments_count)
 {
+    unsigned texts = text.at != NULL, parts = texts + attachments_count;
     if (attachments_count >= ENCODED_PARTS_MAX)
         return NULL;
-    uint64_t length = header_bytes(text.length) + text.length;
+    uint64_t length = texts ? framed(text) : 0;
     for (unsigned i = 0; i < attachments_count; i++)
-        length += header_bytes(attachments[i].length) + attachments[i].length;
+        length += framed(attachments[i]);
     if (length > UINT32_MAX)
         return NULL;
-    unsigned parts = 1 + attachments_count;
     struct encoded *encoded =
         malloc(sizeof *encoded + parts * sizeof encoded->part[0] + (size_t)length);
     if (encoded == NULL)
         return NULL;
-    *encoded = (struct encoded){.references = 1, .parts = parts, .length = (uint32_t)length};
-    size_t at = place(encoded, 0, 0, text);
-    for (unsigned i = 0; i < attachments_count; i++)
-        at = place(encoded, 1 + i, at, attachments[i]);
-    must(at == length);
+    *encoded = (struct encoded){.references = 1, .parts = parts};
+    for (unsigned i = 0; i < parts; i++)
+        add(encoded, i, i < texts ? text : attachments[i - texts], i >= texts);
+    must(encoded->length == length);
     return encoded;
 }
 

@@ -34,7 +34,8 @@ struct encoded {
 };
 
 /* One text message, or a text and binary attachments; all are copied. A text that is {NULL,0} is
- * left out: the attachments alone. Its one reference is the caller's. NULL: no memory, or too many parts, or longer than 4 GiB together. */
+ * left out: the attachments alone. Its one reference is the caller's. NULL: no memory, or too many
+ * parts, or longer than 4 GiB together. */
 NODISCARD struct encoded *encoded_make(struct span text, const struct span *attachments,
                                        unsigned attachments_count);
 struct encoded *encoded_ref(struct encoded *encoded);

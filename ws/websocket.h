@@ -77,7 +77,8 @@ struct websocket_ops {
     bool (*resume)(struct websocket *ws, struct turn *turn);
     /* A hold has come true; the socket then sends its reply. May be NULL. */
     void (*released)(struct websocket *ws, struct turn *turn, const struct hold *hold);
-    /* What was queued has left, and it had been more than half of limits.output_bytes. May be NULL. */
+    /* What was queued has left, and it had been more than half of limits.output_bytes, or
+     * conn_notify() asked for it. May be NULL. */
     void (*writable)(struct websocket *ws, struct turn *turn);
     /* ws->expires_ns has come: say why; the socket then closes with 1008. May be NULL. */
     void (*expired)(struct websocket *ws, struct turn *turn);
@@ -127,6 +128,9 @@ NODISCARD bool websocket_start(struct websocket *ws, struct turn *turn, struct c
 /* Sends a message. False: the peer is too slow for the output limit (or there is no memory):
  * the connection has been aborted. Nothing is sent any more once a close frame is. */
 bool websocket_send(struct websocket *ws, struct turn *turn, bool binary, struct span text);
+
+/* Sends frames as they stand: whole messages, encoded for many (ws/encoded.h). The same rules. */
+bool websocket_send_frames(struct websocket *ws, struct turn *turn, struct span frames);
 
 /* Begins the closing handshake; after the replies that are
  * still held. `reason`: at most 123 bytes of UTF-8. */

@@ -71,6 +71,16 @@ bool websocket_send(struct websocket *ws, struct turn *turn, bool binary, struct
     return websocket_send_frame(ws, turn, &frame, text.at);
 }
 
+bool websocket_send_frames(struct websocket *ws, struct turn *turn, struct span frames)
+{
+    if (ws->state >= WEBSOCKET_CLOSING)
+        return false;
+    bool sent = conn_send(ws->wire.conn, turn, frames.at, frames.length);
+    if (!sent)
+        websocket_abort(ws, turn);
+    return sent;
+}
+
 /* Queues the close frame, behind the replies that are held. RFC 6455 5.5.1 */
 void websocket_say_close(struct websocket *ws, struct turn *turn, struct span payload)
 {

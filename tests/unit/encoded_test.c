@@ -56,6 +56,21 @@ static void attachments_have_a_bound(void **state)
     assert_null(encoded_make(SPAN("text"), attachment, ENCODED_PARTS_MAX));
 }
 
+/* What goes with an Engine.IO 4 message stands alone. */
+static void attachments_without_a_text(void **state)
+{
+    (void)state;
+    struct span attachment[] = {SPAN("one"), SPAN("")};
+    struct encoded *encoded = encoded_make((struct span){0}, attachment, 2);
+    assert_int_equal(encoded->parts, 2);
+    assert_int_equal(encoded_frames(encoded).length, 7);
+    assert_memory_equal(encoded_frames(encoded).at, "\x82\x03one\x82", 6);
+    assert_true(encoded->part[0].binary && encoded->part[1].binary);
+    assert_true(span_is(encoded_payload(encoded, 0), "one"));
+    assert_int_equal(encoded_payload(encoded, 1).length, 0);
+    encoded_put(encoded);
+}
+
 static void references(void **state)
 {
     (void)state;
@@ -72,6 +87,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_every_form),
         cmocka_unit_test(attachments_have_a_bound),
+        cmocka_unit_test(attachments_without_a_text),
         cmocka_unit_test(references),
     };
     return cmocka_run_group_tests_name("encoded", tests, NULL, NULL);

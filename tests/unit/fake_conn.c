@@ -96,6 +96,11 @@ size_t conn_queued(const struct conn *conn)
     return conn->sent.length;
 }
 
+void conn_notify(struct conn *conn)
+{
+    conn->notify |= conn->sent.length > 0;
+}
+
 bool conn_hold(struct conn *conn, struct turn *turn, const struct hold *hold)
 {
     (void)turn;
@@ -177,4 +182,13 @@ const char *conn_peer(const struct conn *conn)
 {
     (void)conn;
     return "192.0.2.1:4711";
+}
+
+void fake_sent(struct conn *conn, struct turn *turn)
+{
+    bool notify = conn->notify;
+    fake_forget(conn);
+    conn->notify = false;
+    if (notify && conn->wire->ops->writable != NULL)
+        conn->wire->ops->writable(conn->wire, turn);
 }

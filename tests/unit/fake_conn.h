@@ -41,7 +41,9 @@ void fake_receive(struct conn *conn, struct turn *turn, const void *bytes, size_
 void fake_open(struct conn *conn, struct turn *turn);
 /* Releases the first `count` holds. */
 void fake_release(struct conn *conn, struct turn *turn, unsigned count);
-/* Forgets the output. */
+/* Forgets the output: it has left. */
 void fake_forget(struct conn *conn);
+/* The same, and the wire is told if it asked for it. */
+void fake_sent(struct conn *conn, struct turn *turn);
 
 #endif
