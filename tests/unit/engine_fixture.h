@@ -288,6 +288,7 @@ static inline void engine_add(struct engine *engine, unsigned index, struct shar
                                           house_nothing,
                                           house_release,
                                           house_nothing,
+                                          NULL,
                                           house_tick,
                                           house_open,
                                           house_drained};
