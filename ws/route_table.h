@@ -2,32 +2,35 @@
 /*
  * The table of routes: which events and messages are shown live, under which name, to whom
  * (CONTRACTS.md 4). Made from the configuration, where the contract's own routes stand in front as
- * defaults; a section of one's name replaces it. Read-only once made: any thread.
+ * defaults; a section with the name of one changes those of its keys that it gives. Read-only once
+ * made: any thread.
  *
- *   [route chat]
- *   types = send_message               ; comma-separated; empty: any
- *   streams = events                   ; only what goes into one of these; empty: any
- *   has = roomId, data.message         ; only what has all of these members (not null)
- *   to = {roomId} else tenant:{tenantId}
- *   emit = chat_message
- *   data = id, roomId, userId, userName, message, timestamp
- *   stored = yes | no                  ; no: shown at once, from sockets' messages alone, never kept
- *   first = 10                         ; only so many of one ingest batch
- *   batch = yes                        ; gathered: an array every live.batch_ms
- *   scope = publish:all                ; who sends needs this
- *   enabled = no                       ; to take a default away
+ *   [route order]
+ *   types = order_placed, order_paid   ; event types; empty: any
+ *   streams = orders                   ; only what goes into one of these; empty: any
+ *   has = projectId, data.orderId      ; only what has all of these members (not null)
+ *   to = project:{projectId} else tenant:{tenantId}
+ *   emit = order                       ; the name under which it is shown
+ *   data = orderId, total, by from userId, at from timestamp
+ *   stored = yes                       ; no: see below
+ *   first = 0                          ; only so many of one ingest batch; 0: all
+ *   batch = no                         ; yes: gathered, an array a room every live.batch_ms
+ *   scope =                            ; who sends needs one of these: publish:all …
+ *   enabled = yes                      ; no takes a default away
  *
- * `to`: the first alternative whose members are all there. A text with {member} in it: user:{…},
- * tenant:{…}, project:{…}, any other name of a room, or * for everyone.
+ * `to`: the first alternative whose member the event has. `user:{…}`, `tenant:{…}`, `project:{…}`,
+ * `*` for everyone, or the name of any other room, with at most one {member} in it.
  *
- * `data`: `event` for all of it, `data` for its data as they stand, or the members of an object,
- *   name [from source[|source]]
- *   source   id type tenantId userId projectId sessionId roomId timestamp receivedAt userName (the
- *            token's e-mail address, else the userId), event, data, data.a.b, true, false, null, a
- *            number, "a text". Without `from`: the member of that name, else data.<name>.
- * All members are always there: null for what the event has not.
+ * `data`: `event` for all of the event, `data` for its data as they are, or an object's members,
+ *     name [from source[|source]]
+ *   source: id type tenantId userId projectId sessionId roomId timestamp receivedAt, userName (the
+ *   token's e-mail address, else the userId), event, data, data.a.b, true, false, null, a number,
+ *   "a text". Without `from`: the envelope's member of that name, else data.<name>; but userId and
+ *   tenantId never from the data. Each member is always there: null for what the event has not.
  *
- * Every route that matches is taken, in the order of the table.
+ * A route with `stored = no` is for messages of sockets (Socket.IO `message`): such a message is
+ * shown at once by these routes alone, and not kept. All other routes see every accepted event, from
+ * whichever door, once it is durable. Every route that matches is taken, in the table's order.
  */
 #ifndef WS_ROUTE_TABLE_H
 #define WS_ROUTE_TABLE_H
@@ -38,12 +41,15 @@
 enum { ROUTES_MAX = CONFIG_ROUTES_MAX + 16, ROUTE_WHY_BYTES = 512 };
 
 struct route_table;
+struct route;
 
-/* NULL: a section is wrong: `why` (ROUTE_WHY_BYTES) says file and line, which, and what is
- * allowed; or there is no memory. */
+/* NULL: a section is wrong: `why` (ROUTE_WHY_BYTES) says file and line, which key, and what is
+ * allowed; or there is no memory. The streams outlive the table. */
 NODISCARD struct route_table *route_table_open(const struct config *config,
                                                const struct streams *streams, char *why);
 void route_table_close(struct route_table *table);
+
 unsigned route_table_count(const struct route_table *table);
+const struct route *route_table_at(const struct route_table *table, unsigned index);
 
 #endif

@@ -17,6 +17,7 @@
 struct route_table; /* ws/route_table.h */
 struct routes;      /* of one shard */
 
+/* NULL: no memory. Both outlive it. */
 NODISCARD struct routes *routes_open(struct hub *hub, const struct route_table *table);
 void routes_close(struct routes *routes);
 
@@ -27,11 +28,9 @@ enum routes_verdict {
 };
 
 /* Who sends: fields that the event leaves out are the principal's. Rooms that the event names have been
- * found open to the sender. `peer` is not told what others are (its own typing); 0: nobody in
- * particular. */
+ * found open to the sender. Whoever is in the room is told, the sender too ([002] does so). */
 struct routes_sender {
     const struct principal *principal; /* NULL: nobody in particular */
-    uint64_t peer;
 };
 
 NODISCARD enum routes_verdict routes_offer(struct routes *routes, struct turn *turn,
