@@ -27,6 +27,7 @@ struct conn {
     uint64_t id;
     bool throttled, paused, finished, aborted;
     bool closing;    /* input said WIRE_CLOSE */
+    bool notify;     /* conn_notify() was called */
     bool moves;      /* input said WIRE_HAND_OVER … */
     unsigned target; /* … to this shard */
 };
