@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One session: what its packets mean, its heartbeat, and its end.
+ *
+ *   EIO 4   ping ──interval──► … ◄── pong    no pong within the timeout: gone. What else comes
+ *                                            meanwhile extends it, once
+ *   EIO 3   ◄── ping   pong ──►              no ping within interval + timeout: gone
+ *
+ * A deadline follows from the one before, not from when the timer came: else each would be late by
+ * the sum of all.
+ */
+#include "ws/engineio_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* So late, and it is we who were away: the client gets its whole time from now. */
+#define LATE_NS 5000000u
+
+static struct engineio_session *session_of(struct peer *peer)
+{
+    return LIST_ENTRY(peer, struct engineio_session, peer);
+}
+
+/* ── Time ───────────────────────────────────────────────────────────────────────────────────── */
+
+static uint64_t sooner(uint64_t a_ns, uint64_t b_ns)
+{
+    return a_ns == 0 || (b_ns != 0 && b_ns < a_ns) ? b_ns : a_ns;
+}
+
+void session_arm(struct engineio_session *session, struct turn *turn)
+{
+    uint64_t due = sooner(sooner(session->beat_ns, session->upgrade_ns), session->end_ns);
+    (void)turn;
+    if (due == 0)
+        timer_stop(session->door->timers, &session->timer);
+    else
+        timer_start(session->door->timers, &session->timer, due);
+}
+
+static void expect_beat(struct engineio_session *session, struct turn *turn, uint64_t from_ns)
+{
+    const struct engineio_options *options = &session->door->options;
+    uint64_t wait = options->ping_interval_ns;
+    if (session->protocol == 3)
+        wait += options->ping_timeout_ns;
+    else if (session->awaits_pong)
+        wait = options->ping_timeout_ns;
+    session->beat_ns = from_ns + wait;
+    session_arm(session, turn);
+}
+
+/* True: the client has not been heard in time, and the session is gone. */
+static bool beat(struct engineio_session *session, struct turn *turn)
+{
+    if (session->protocol == 3 || session->awaits_pong) {
+        session_close(session, turn, ENGINEIO_PING_TIMEOUT);
+        return true;
+    }
+    bool late = turn->now_ns - session->beat_ns > LATE_NS;
+    session->awaits_pong = true;
+    session->extended = false;
+    session->owed |= OWE_PING;
+    expect_beat(session, turn, late ? turn->now_ns : session->beat_ns);
+    session_flush(session, turn);
+    return false;
+}
+
+bool session_expired(struct engineio_session *session, struct turn *turn)
+{
+    if (session->upgrade_ns != 0 && turn->now_ns >= session->upgrade_ns) {
+        session->upgrade_ns = 0;
+        session->probed = false;
+        socket_close(&session->probe, turn, CLOSE_NORMAL);
+    }
+    if (session->end_ns != 0 && turn->now_ns >= session->end_ns) {
+        session_close(session, turn, session->reason);
+        return true;
+    }
+    if (session->beat_ns != 0 && turn->now_ns >= session->beat_ns)
+        return beat(session, turn);
+    session_arm(session, turn);
+    return false;
+}
+
+/* ── What comes in ──────────────────────────────────────────────────────────────────────────── */
+
+static enum session_verdict take_ping(struct engineio_session *session, struct turn *turn)
+{
+    if (session->protocol != 3)
+        return VERDICT_WRONG_WAY;
+    session->owed |= OWE_PONG;
+    expect_beat(session, turn, turn->now_ns);
+    session_flush(session, turn);
+    return VERDICT_TAKEN;
+}
+
+static enum session_verdict take_pong(struct engineio_session *session, struct turn *turn)
+{
+    if (session->protocol == 3)
+        return VERDICT_WRONG_WAY;
+    session->awaits_pong = false;
+    expect_beat(session, turn, turn->now_ns);
+    return VERDICT_TAKEN;
+}
+
+static void extend(struct engineio_session *session, struct turn *turn)
+{
+    if (!session->awaits_pong || session->extended)
+        return;
+    session->extended = true;
+    expect_beat(session, turn, turn->now_ns);
+}
+
+enum session_verdict session_packet(struct engineio_session *session, struct turn *turn,
+                                    const struct packet *packet)
+{
+    const struct engineio_ops *ops = session->door->options.ops;
+    if (session->state != SESSION_OPEN)
+        return VERDICT_TAKEN;
+    switch (packet->type) {
+    case PACKET_PING:
+        return take_ping(session, turn);
+    case PACKET_PONG:
+        return take_pong(session, turn);
+    case PACKET_CLOSE:
+        return VERDICT_LEFT;
+    case PACKET_MESSAGE:
+        extend(session, turn);
+        return ops->message(session, turn, packet->binary, packet->data) ? VERDICT_TAKEN
+                                                                         : VERDICT_STALLED;
+    case PACKET_OPEN:
+    case PACKET_UPGRADE:
+    case PACKET_NOOP:
+        extend(session, turn);
+        break;
+    }
+    return VERDICT_TAKEN;
+}
+
+enum engineio_reason session_reason_of(enum session_verdict verdict)
+{
+    switch (verdict) {
+    case VERDICT_PARSE_ERROR:
+        return ENGINEIO_PARSE_ERROR;
+    case VERDICT_WRONG_WAY:
+    case VERDICT_STALLED: /* and there was no memory to keep it */
+        return ENGINEIO_TRANSPORT_ERROR;
+    case VERDICT_LEFT:
+    case VERDICT_TAKEN:
+        break;
+    }
+    return ENGINEIO_TRANSPORT_CLOSE;
+}
+
+/* ── Stalls ─────────────────────────────────────────────────────────────────────────────────── */
+
+void stall_free(struct stall *stall)
+{
+    if (stall == NULL)
+        return;
+    buf_fini(&stall->message);
+    buf_fini(&stall->rest);
+    free(stall);
+}
+
+bool session_stall(struct engineio_session *session, const struct packet *packet,
+                   const struct payload *payload)
+{
+    struct stall *stall = calloc(1, sizeof *stall);
+    must(session->stall == NULL);
+    if (stall == NULL)
+        return false;
+    stall->message.max = stall->rest.max = session->door->options.payload_bytes;
+    stall->binary = packet->binary;
+    bool kept = buf_put(&stall->message, packet->data.at, packet->data.length);
+    if (kept && payload != NULL) {
+        kept = buf_put(&stall->rest, payload->rest, payload->left);
+        stall->payload = *payload;
+        stall->payload.rest = stall->rest.at;
+    }
+    if (!kept) {
+        stall_free(stall);
+        return false;
+    }
+    session->stall = stall;
+    return true;
+}
+
+/* ── What goes out ──────────────────────────────────────────────────────────────────────────── */
+
+/* We have said good-bye, or nothing is left but to say it. */
+static bool may_end(const struct engineio_session *session)
+{
+    if (session->state == SESSION_DEAD)
+        return true;
+    return session->state == SESSION_ENDING &&
+           (session->socket != NULL ? peer_first(&session->peer) == NULL : session->said_close);
+}
+
+void session_want_end(struct engineio_session *session)
+{
+    if (!list_linked(&session->ending))
+        list_append(&session->door->ending, &session->ending);
+}
+
+void session_flush(struct engineio_session *session, struct turn *turn)
+{
+    if (session->state == SESSION_DEAD)
+        return;
+    if (session->socket != NULL)
+        socket_flush(session, turn);
+    else
+        poll_flush(session, turn);
+    if (may_end(session))
+        session_want_end(session);
+}
+
+bool session_try_end(struct engineio_session *session, struct turn *turn)
+{
+    if (!may_end(session))
+        session_flush(session, turn);
+    bool ends = may_end(session);
+    if (ends)
+        session_close(session, turn, session->reason);
+    return ends;
+}
+
+/* ── As the hub sees it ─────────────────────────────────────────────────────────────────────── */
+
+static void drain(struct peer *peer, struct turn *turn)
+{
+    session_flush(session_of(peer), turn);
+}
+
+static void overrun(struct peer *peer, struct turn *turn)
+{
+    (void)turn;
+    session_die(session_of(peer), ENGINEIO_TRANSPORT_ERROR, CLOSE_TRY_AGAIN_LATER);
+}
+
+static void kick(struct peer *peer, struct turn *turn)
+{
+    engineio_end(session_of(peer), turn, ENGINEIO_FORCED_CLOSE);
+}
+
+static const struct peer_ops peer_ops = {
+    .name = "socket.io", .drain = drain, .overrun = overrun, .kick = kick};
+
+/* ── Beginning and end ──────────────────────────────────────────────────────────────────────── */
+
+static bool keep_token(struct engineio_session *session, struct span token)
+{
+    if (token.length == 0)
+        return true;
+    session->token = malloc(token.length);
+    if (session->token == NULL)
+        return false;
+    memcpy(session->token, token.at, token.length);
+    session->token_length = token.length;
+    return true;
+}
+
+struct engineio_session *session_open(struct engineio *door, struct turn *turn,
+                                      const struct http_request *request, unsigned protocol)
+{
+    if (door->draining)
+        return NULL;
+    struct engineio_session *session = calloc(1, sizeof *session + door->options.user_bytes);
+    if (session == NULL)
+        return NULL;
+    session->door = door;
+    session->protocol = (uint8_t)protocol;
+    if (!keep_token(session, http_token(request)) || !table_add(door, session)) {
+        engineio_wipe_token(session);
+        free(session);
+        return NULL;
+    }
+    session->base64 = http_query_has(request, "b64");
+    snprintf(session->address, sizeof session->address, "%s", conn_peer(request->conn));
+    peer_init(&session->peer, door->options.hub, turn, &peer_ops, "", "");
+    expect_beat(session, turn, turn->now_ns);
+    return session;
+}
+
+static void release(struct engineio_session *session, struct turn *turn)
+{
+    peer_fini(&session->peer, turn);
+    timer_stop(session->door->timers, &session->timer);
+    if (list_linked(&session->ending))
+        list_remove(&session->ending);
+    if (list_linked(&session->stalled))
+        list_remove(&session->stalled);
+    table_remove(session);
+    stall_free(session->stall);
+    engineio_wipe_token(session);
+    explicit_bzero(session->secret, sizeof session->secret);
+    explicit_bzero(session->sid, sizeof session->sid);
+    free(session);
+}
+
+void session_discard(struct engineio_session *session, struct turn *turn)
+{
+    release(session, turn);
+}
+
+static uint16_t close_code(const struct engineio_session *session, enum engineio_reason reason)
+{
+    if (session->close_code != 0)
+        return session->close_code;
+    switch (reason) {
+    case ENGINEIO_PARSE_ERROR:
+        return CLOSE_UNSUPPORTED_DATA;
+    case ENGINEIO_SERVER_SHUTTING_DOWN:
+        return CLOSE_GOING_AWAY;
+    case ENGINEIO_TRANSPORT_ERROR:
+        return CLOSE_POLICY;
+    case ENGINEIO_TRANSPORT_CLOSE:
+    case ENGINEIO_PING_TIMEOUT:
+    case ENGINEIO_FORCED_CLOSE:
+        break;
+    }
+    return CLOSE_NORMAL;
+}
+
+void session_close(struct engineio_session *session, struct turn *turn, enum engineio_reason reason)
+{
+    bool left = reason == ENGINEIO_TRANSPORT_CLOSE;
+    session->state = SESSION_DEAD;
+    poll_end(session, turn, left ? "6" : "1");
+    poll_post_end(session, turn, left);
+    socket_close(&session->probe, turn, CLOSE_NORMAL);
+    socket_close(&session->socket, turn, close_code(session, reason));
+    session->door->options.ops->closed(session, turn, reason);
+    release(session, turn);
+}
+
+void session_die(struct engineio_session *session, enum engineio_reason reason, uint16_t code)
+{
+    session->state = SESSION_DEAD;
+    session->reason = (uint8_t)reason;
+    session->close_code = code;
+    session_want_end(session);
+}
+
+/* ── For the user ───────────────────────────────────────────────────────────────────────────── */
+
+void engineio_end(struct engineio_session *session, struct turn *turn, enum engineio_reason reason)
+{
+    if (session->state != SESSION_OPEN)
+        return;
+    session->state = SESSION_ENDING;
+    session->reason = (uint8_t)reason;
+    session->beat_ns = 0;
+    session->end_ns = turn->now_ns + ENGINEIO_GOOD_BYE_NS;
+    session_arm(session, turn);
+    session_want_end(session);
+}
+
+bool engineio_send(struct engineio_session *session, struct turn *turn, struct span text)
+{
+    return engineio_send_with(session, turn, text, NULL, 0);
+}
+
+bool engineio_send_with(struct engineio_session *session, struct turn *turn, struct span text,
+                        const struct span *attachments, unsigned attachments_count)
+{
+    if (session->state != SESSION_OPEN)
+        return false;
+    struct encoded *encoded = encoded_make(text, attachments, attachments_count);
+    if (encoded == NULL) {
+        session_die(session, ENGINEIO_TRANSPORT_ERROR, CLOSE_TRY_AGAIN_LATER);
+        return false;
+    }
+    bool posted = peer_post(&session->peer, turn, encoded);
+    encoded_put(encoded);
+    return posted;
+}
+
+struct peer *engineio_peer(struct engineio_session *session)
+{
+    return &session->peer;
+}
+
+struct engineio_session *engineio_session_of(struct peer *peer)
+{
+    must(peer->ops == &peer_ops);
+    return session_of(peer);
+}
+
+void *engineio_user(struct engineio_session *session)
+{
+    return session->user;
+}
+
+void *engineio_context(const struct engineio_session *session)
+{
+    return session->door->options.context;
+}
+
+const char *engineio_sid(const struct engineio_session *session)
+{
+    return session->sid;
+}
+
+unsigned engineio_protocol(const struct engineio_session *session)
+{
+    return session->protocol;
+}
+
+bool engineio_is_websocket(const struct engineio_session *session)
+{
+    return session->socket != NULL;
+}
+
+struct span engineio_token(const struct engineio_session *session)
+{
+    return span_of(session->token, session->token_length);
+}
+
+void engineio_wipe_token(struct engineio_session *session)
+{
+    if (session->token != NULL)
+        explicit_bzero(session->token, session->token_length);
+    free(session->token);
+    session->token = NULL;
+    session->token_length = 0;
+}
+
+const char *engineio_address(const struct engineio_session *session)
+{
+    return session->address;
+}
