@@ -66,7 +66,6 @@ struct engineio_options {
     uint64_t upgrade_ns;  /* how long a probe may take (10 s) */
     size_t payload_bytes; /* maxPayload: the longest POST, and the longest message */
     size_t poll_bytes;    /* what one poll is given, unless its first message alone is longer */
-    size_t output_soft;   /* half of limits.output_bytes: a WebSocket is given so much at a time */
     size_t sessions_max;
     bool eio3, polling, websocket; /* what is allowed */
     struct span origins;           /* cors.origins, for WebSockets */

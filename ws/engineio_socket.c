@@ -17,41 +17,30 @@
 
 #include <stdlib.h>
 
+/* What is queued beyond this stays in the peer, by reference. */
+enum { AHEAD_BYTES = 64 * 1024 };
+
 /* ── Out ────────────────────────────────────────────────────────────────────────────────────── */
 
-static bool send_part_of_3(struct websocket *ws, struct turn *turn, struct span data)
+static bool send_binary_to_3(struct websocket *ws, struct turn *turn, struct span data)
 {
     uint8_t head[FRAME_HEADER_UNMASKED_MAX + 1];
     size_t length = frame_write_header(FRAME_BINARY, data.length + 1, head);
     head[length++] = PACKET_MESSAGE;
-    return conn_send(ws->wire.conn, turn, head, length) &&
-           conn_send(ws->wire.conn, turn, data.at, data.length);
+    return websocket_send_frames(ws, turn, span_of(head, length)) &&
+           websocket_send_frames(ws, turn, data);
 }
 
-static bool send_encoded_to_3(struct websocket *ws, struct turn *turn,
-                              const struct encoded *encoded)
+static void send_to_3(struct websocket *ws, struct turn *turn, const struct encoded *encoded)
 {
     struct span frames = encoded_frames(encoded);
     bool sent = true;
     for (unsigned i = 0; sent && i < encoded->parts; i++) {
         const struct encoded_part *part = &encoded->part[i];
-        if (part->binary)
-            sent = send_part_of_3(ws, turn, encoded_payload(encoded, i));
-        else
-            sent =
-                conn_send(ws->wire.conn, turn, frames.at + part->at, part->header + part->length);
+        struct span frame = span_of(frames.at + part->at, part->header + part->length);
+        sent = part->binary ? send_binary_to_3(ws, turn, encoded_payload(encoded, i))
+                            : websocket_send_frames(ws, turn, frame);
     }
-    return sent;
-}
-
-static bool send_encoded(struct engineio_session *session, struct turn *turn,
-                         const struct encoded *encoded)
-{
-    struct websocket *ws = &session->socket->ws;
-    struct span frames = encoded_frames(encoded);
-    if (session->protocol == 3)
-        return send_encoded_to_3(ws, turn, encoded);
-    return conn_send(ws->wire.conn, turn, frames.at, frames.length);
 }
 
 static void send_owed(struct engineio_session *session, struct turn *turn)
@@ -68,15 +57,18 @@ static void send_owed(struct engineio_session *session, struct turn *turn)
 void socket_flush(struct engineio_session *session, struct turn *turn)
 {
     struct websocket *ws = &session->socket->ws;
-    size_t soft = session->door->options.output_soft;
     struct encoded *encoded;
     send_owed(session, turn);
-    while (ws->state < WEBSOCKET_CLOSING && conn_queued(ws->wire.conn) <= soft &&
+    while (ws->state < WEBSOCKET_CLOSING && conn_queued(ws->wire.conn) < AHEAD_BYTES &&
            (encoded = peer_take(&session->peer)) != NULL) {
-        if (!send_encoded(session, turn, encoded))
-            websocket_abort(ws, turn);
+        if (session->protocol == 3)
+            send_to_3(ws, turn, encoded);
+        else
+            (void)websocket_send_frames(ws, turn, encoded_frames(encoded));
         encoded_put(encoded);
     }
+    if (peer_first(&session->peer) != NULL)
+        conn_notify(ws->wire.conn);
 }
 
 void socket_close(struct engineio_socket **place, struct turn *turn, uint16_t code)
