@@ -12,6 +12,7 @@
 
 #include "batch/intake.h"
 #include "core/clock.h"
+#include "core/gateway_live.h"
 #include "core/gateway_pages.h"
 #include "proto/cors.h"
 #include "proto/http.h"
@@ -52,6 +53,7 @@ struct gateway {
     struct http_messages http_messages;
     struct http_history history;
     struct gateway_pages pages;
+    struct gateway_live live;
     uint64_t gauges_ns;
     uint64_t drain_until_ns; /* 0: not draining */
 };
@@ -210,7 +212,6 @@ static bool post_blocks(struct gateway *gateway)
 static void release(void *self, struct turn *turn)
 {
     struct gateway *gateway = self;
-    (void)turn;
     struct progress *progress = &gateway->node->progress[gateway->shard];
     uint64_t durable = spool_durable(gateway->spool);
     uint64_t before = atomic_load_explicit(&progress->durable, memory_order_relaxed);
@@ -221,6 +222,13 @@ static void release(void *self, struct turn *turn)
         atomic_store_explicit(&progress->durable, durable, memory_order_release);
     if (gateway->writer_sleeper != NULL && (posted || durable != before))
         sleeper_wake(gateway->writer_sleeper);
+    gateway_live_release(&gateway->live, turn);
+}
+
+static void buried(void *self, struct turn *turn)
+{
+    struct gateway *gateway = self;
+    gateway_live_buried(&gateway->live, turn);
 }
 
 static void mail(void *self, struct turn *turn)
@@ -231,6 +239,7 @@ static void mail(void *self, struct turn *turn)
         spool_give_back(gateway->spool, block);
     if (gateway->directory != NULL)
         directory_mail(gateway->directory, turn);
+    gateway_live_mail(&gateway->live, turn);
 }
 
 static uint64_t stored(const struct gateway *gateway)
@@ -249,6 +258,13 @@ static void set_gauges(struct gateway *gateway, struct turn *turn)
         gauge(turn->counters, COUNT_DEDUP_IDS, dedup_ids(gateway->node->dedup));
 }
 
+static int64_t sooner(int64_t one, int64_t other)
+{
+    if (one < 0 || other < 0)
+        return one < 0 ? other : one;
+    return one < other ? one : other;
+}
+
 static int64_t tick(void *self, struct turn *turn)
 {
     struct gateway *gateway = self;
@@ -256,8 +272,8 @@ static int64_t tick(void *self, struct turn *turn)
         set_gauges(gateway, turn);
     int64_t next =
         spool_tick(gateway->spool, turn->ring, turn->now_ns, turn->wall_us, stored(gateway));
-    int64_t gauges = (int64_t)(gateway->gauges_ns - turn->now_ns);
-    return next >= 0 && next < gauges ? next : gauges;
+    next = sooner(next, gateway_live_tick(&gateway->live, turn));
+    return sooner(next, (int64_t)(gateway->gauges_ns - turn->now_ns));
 }
 
 static bool is_open(void *self)
@@ -368,7 +384,7 @@ static bool make_parts(struct gateway *gateway)
         4096, bucket_rate((uint64_t)node->config->auth_failures_per_minute, 60000, 60000), seed);
     gateway->cors = cors_open(node->config->cors_origins);
     return gateway->ingest != NULL && gateway->tokens != NULL && gateway->failures != NULL &&
-           gateway->cors != NULL;
+           gateway->cors != NULL && gateway_live_open(&gateway->live, node, gateway->shard);
 }
 
 int gateway_open(struct gateway **out, const struct gateway_options *options, char *why)
@@ -400,6 +416,7 @@ int gateway_open(struct gateway **out, const struct gateway_options *options, ch
         .commit = commit,
         .release = release,
         .mail = mail,
+        .buried = buried,
         .tick = tick,
         .open = is_open,
         .drained = drained,
@@ -412,6 +429,7 @@ void gateway_close(struct gateway *gateway)
 {
     if (gateway == NULL)
         return;
+    gateway_live_close(&gateway->live);
     ingest_door_close(gateway->ingest);
     intake_close(gateway->intake);
     jwt_cache_close(gateway->tokens);

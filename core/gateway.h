@@ -36,6 +36,7 @@ struct node {
     struct writer *const *writer;
     unsigned writers; /* 0: the spool is all there is */
     unsigned shards;
+    struct hub_node *hubs; /* what the shards' hubs share */
     uint64_t started_ns;
 };
 
@@ -47,7 +48,7 @@ struct gateway_options {
     struct mail *to_writer;      /* struct block *; NULL: no writer */
     struct mail *from_writer;
     struct sleeper *writer_sleeper;
-    unsigned tokens_max; /* verified ones that are remembered */
+    unsigned tokens_max;         /* verified ones that are remembered */
     struct directory *directory; /* this shard's desk; NULL: there is none */
 };
 

@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/limits.h"
 #include "core/log.h"
+#include "ws/hub.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -94,8 +95,9 @@ static int make_memory(struct server *server)
     server->stats = calloc(1, sizeof *server->stats);
     server->dedup =
         dedup_open((uint64_t)server->config->dedup_ids, (uint32_t)server->config->dedup_window_s);
+    server->hubs = hub_node_open(server->shards);
     if (server->progress == NULL || server->counters == NULL || server->stats == NULL ||
-        server->dedup == NULL) {
+        server->dedup == NULL || server->hubs == NULL) {
         snprintf(server->why, SERVER_WHY, "no memory for %lld ids (dedup.ids)",
                  (long long)server->config->dedup_ids);
         return -ENOMEM;
@@ -122,6 +124,7 @@ static void fill_node(struct server *server)
         .writer = server->writer,
         .writers = server->writers,
         .shards = server->shards,
+        .hubs = server->hubs,
         .started_ns = clock_mono_ns(),
     };
 }
@@ -301,6 +304,8 @@ static int make_shards(struct server *server)
         for (unsigned j = 0; result == 0 && j < server->shards; j++)
             if (i != j)
                 result = shard_introduce(server->seat[i].shard, server->seat[j].shard);
+    for (unsigned i = 0; result == 0 && i < server->shards; i++)
+        hub_node_set_sleeper(server->hubs, i, shard_sleeper(server->seat[i].shard));
     return result;
 }
 
@@ -448,6 +453,7 @@ static void unmake(struct server *server)
             close(server->writer_sleeper[i].doorbell);
     if (server->directory != NULL)
         spool_directory_close(server->directory);
+    hub_node_close(server->hubs);
     dedup_close(server->dedup);
     jwt_keys_close(server->keys);
     streams_close(server->streams);

@@ -48,6 +48,7 @@ struct server {
     unsigned sources[WRITERS_MAX], writers;
     bool writers_running, shards_running;
     struct directory_stage *lookups;
+    struct hub_node *hubs;
     struct metrics_stage *stage;
     uint16_t port_tcp, port_http, port_metrics;
     char why[SERVER_WHY];

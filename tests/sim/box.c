@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/sim/box.h"
+#include "ws/hub.h"
 
 #include "tests/sim/check.h"
 #include "tests/sim/database.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/net.h"
 #include "tests/sim/ring.h"
+#include "ws/hub.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -140,7 +141,8 @@ static void clear(struct box *box)
         seat->from_writer = mail_open(MAIL_LETTERS, sizeof(struct block *));
         must(seat->producers != NULL && seat->to_writer != NULL && seat->from_writer != NULL);
     }
-    must(box->dedup != NULL);
+    box->hubs = hub_node_open(box->options.shards);
+    must(box->dedup != NULL && box->hubs != NULL);
 }
 
 static int make(struct box *box)
@@ -160,6 +162,7 @@ static int make(struct box *box)
         .stats = &box->stats,
         .writers = 1, /* the model: nothing but a health page would ask for more */
         .shards = box->options.shards,
+        .hubs = box->hubs,
         .started_ns = world.now_ns,
     };
     for (unsigned i = 0; result == 0 && i < box->options.shards; i++)
@@ -174,6 +177,8 @@ static int open_doors(struct box *box)
         for (unsigned j = 0; result == 0 && j < box->options.shards; j++)
             if (i != j)
                 result = shard_introduce(box->seat[i].shard, box->seat[j].shard);
+    for (unsigned i = 0; result == 0 && i < box->options.shards; i++)
+        hub_node_set_sleeper(box->hubs, i, shard_sleeper(box->seat[i].shard));
     for (unsigned i = 0; result == 0 && i < box->options.shards; i++)
         result = shard_listen(box->seat[i].shard, DOOR_TCP, "192.0.2.9:7070", true, NULL, box->why);
     return result;
@@ -219,6 +224,7 @@ static void unmake(struct box *box)
     if (box->directory != NULL)
         spool_directory_close(box->directory);
     box->directory = NULL;
+    hub_node_close(box->hubs);
     dedup_close(box->dedup);
     box->up = box->stopping = false;
 }

@@ -45,6 +45,7 @@ struct box {
     struct stats stats;
     struct spool_directory *directory;
     struct dedup *dedup;
+    struct hub_node *hubs;
     struct progress progress[SHARDS_MAX];
     struct counters counters[WORLD_SHARDS_MAX];
     struct sleeper writer_sleeper;

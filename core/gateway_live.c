@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where in a turn the live half has its place:
+ *
+ *   mail     publications and questions of other shards come in
+ *   release  what has become durable is published; then all who were sent something are drained
+ *   tick     time passes in the history and in the doors; whoever that made speak is drained
+ *   buried   who has gone is missed: that too goes out before the shard sleeps
+ */
+#include "core/gateway_live.h"
+
+bool gateway_live_open(struct gateway_live *live, const struct node *node, unsigned shard)
+{
+    const struct config *config = node->config;
+    *live = (struct gateway_live){.node = node, .shard = shard};
+    struct hub_options options = {
+        .node = node->hubs,
+        .shard = shard,
+        .history_bytes = (size_t)config->live_history_bytes,
+        .history_ns = (uint64_t)config->live_history_s * 1000000000,
+        .queue_bytes = (size_t)config->live_queue_bytes,
+        .queue_messages = (unsigned)config->live_queue_messages,
+        .rooms_max = (unsigned)config->live_rooms_per_connection,
+        .backlog_bytes = (size_t)config->live_backlog_bytes,
+        .answer_users = (unsigned)config->live_answer_users,
+    };
+    live->hub = hub_open(&options);
+    return live->hub != NULL;
+}
+
+void gateway_live_close(struct gateway_live *live)
+{
+    hub_close(live->hub);
+}
+
+void gateway_live_mail(struct gateway_live *live, struct turn *turn)
+{
+    hub_mail(live->hub, turn);
+}
+
+void gateway_live_release(struct gateway_live *live, struct turn *turn)
+{
+    hub_flush(live->hub, turn);
+}
+
+void gateway_live_buried(struct gateway_live *live, struct turn *turn)
+{
+    hub_flush(live->hub, turn);
+}
+
+int64_t gateway_live_tick(struct gateway_live *live, struct turn *turn)
+{
+    hub_flush(live->hub, turn);
+    return hub_tick(live->hub, turn);
+}
