@@ -151,6 +151,7 @@ static void take(struct batch_intake *intake, struct turn *turn, const struct pl
         return;
     }
     verdict->ticket = (struct ticket){spool_next(spool), intake->options.shard};
+    verdict->stream = plan->stream;
     if (seen_before(intake, turn, plan, verdict))
         return;
     uint64_t sequence = spool_append(spool, plan->stream->index, bytes, plan->key);

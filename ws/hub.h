@@ -94,6 +94,8 @@ void hub_set_encoder(struct hub *hub, unsigned encoding, hub_encode encode, void
 
 /* False: dropped for want of room (counted and logged). Everything is copied. */
 bool hub_publish(struct hub *hub, struct turn *turn, const struct publish *publish);
+/* Is there any room on this node at all? A load: nobody watches anything while this is false. */
+NODISCARD bool hub_has_anyone(const struct hub *hub);
 /* Would anybody get it, or is a history kept of the room? Cheap: for the hot path. */
 NODISCARD bool hub_has_audience(const struct hub *hub, struct span room);
 /* The same with the name's hash ready: hub_room_hash() of prefix and id. */

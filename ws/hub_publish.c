@@ -18,6 +18,11 @@ enum { AHEAD = 8 }; /* peers fetched before it is their turn: a room's are all o
 
 /* ── Is there an audience? ──────────────────────────────────────────────────────────────────── */
 
+bool hub_has_anyone(const struct hub *hub)
+{
+    return atomic_load_explicit(&hub->node->rooms, memory_order_acquire) > 0;
+}
+
 bool hub_has_audience_of(const struct hub *hub, uint64_t hash)
 {
     const struct hub_node *node = hub->node;

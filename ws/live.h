@@ -12,7 +12,8 @@
  * bounded by live.pending_bytes until its event is as safe as live.after says; what has no room there
  * is dropped and counted (ringmain_live_dropped_total): the event itself is stored all the same.
  *
- * In a turn: live_release() in house->release, once the spool has said how far it is; live_tick().
+ * In a turn: live_release() in house->release, once the spool has said how far it is and before
+ * hub_flush(): whatever is due is published there. live_tick() says when the next will be.
  */
 #ifndef WS_LIVE_H
 #define WS_LIVE_H
@@ -44,9 +45,9 @@ void live_close(struct live *live);
 /* For intake_options.witness. */
 const struct witness *live_witness(const struct live *live);
 
-/* Everything that has become durable since the last turn is published. */
+/* What has become durable since the last turn, and what is due, is published. */
 void live_release(struct live *live, struct turn *turn);
-int64_t live_tick(struct live *live, struct turn *turn); /* ns until it wants the next; -1: none */
+int64_t live_tick(const struct live *live, const struct turn *turn); /* ns; -1: no need */
 
 /* Events with a lower sequence are as safe as this level says: for acknowledgements that are not
  * held by a connection. */

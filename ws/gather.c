@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All arrays wait equally long, so the list of them is in the order in which they are due. They are
+ * found again by a small table of chains.
+ */
+#include "ws/gather.h"
+
+#include "core/list.h"
+
+#include <stdlib.h>
+#include <xxhash.h>
+
+enum { CHAINS = 1024, OVERHEAD = 256 };
+
+struct array {
+    struct list due;
+    struct array *next; /* in its chain */
+    uint64_t hash, due_ns;
+    unsigned route;
+    struct span emit;
+    struct buf json; /* "[…" without its end */
+    uint8_t room_length;
+    uint8_t room[ROOM_NAME_MAX];
+};
+
+struct gather {
+    struct hub *hub;
+    uint64_t interval_ns;
+    size_t bytes, bytes_max;
+    struct list due;
+    struct array *chain[CHAINS];
+};
+
+struct gather *gather_open(struct hub *hub, uint64_t interval_ns, size_t bytes_max)
+{
+    struct gather *gather = calloc(1, sizeof *gather);
+    if (gather == NULL)
+        return NULL;
+    gather->hub = hub;
+    gather->interval_ns = interval_ns;
+    gather->bytes_max = bytes_max;
+    list_init(&gather->due);
+    return gather;
+}
+
+static struct array **place(struct gather *gather, uint64_t hash)
+{
+    return &gather->chain[hash % CHAINS];
+}
+
+static void forget(struct gather *gather, struct array *array)
+{
+    struct array **at = place(gather, array->hash);
+    while (*at != array)
+        at = &(*at)->next;
+    *at = array->next;
+    list_remove(&array->due);
+    gather->bytes -= array->json.length + OVERHEAD;
+    buf_fini(&array->json);
+    free(array);
+}
+
+void gather_close(struct gather *gather)
+{
+    while (gather != NULL && !list_empty(&gather->due))
+        forget(gather, LIST_ENTRY(gather->due.next, struct array, due));
+    free(gather);
+}
+
+/* Also when the end does not fit any more: then it is dropped with all that is in it. */
+static bool publish(struct gather *gather, struct turn *turn, struct array *array)
+{
+    bool put = buf_put(&array->json, "]", 1);
+    if (put) {
+        gather->bytes++;
+        struct publish publish = {.room = span_of(array->room, array->room_length),
+                                  .event = array->emit,
+                                  .data = buf_span(&array->json),
+                                  .kept = true};
+        put = hub_publish(gather->hub, turn, &publish);
+    }
+    forget(gather, array);
+    return put;
+}
+
+static struct array *find(struct gather *gather, uint64_t hash, unsigned route, struct span room)
+{
+    struct array *array = *place(gather, hash);
+    while (array != NULL && !(array->hash == hash && array->route == route &&
+                              span_equal(span_of(array->room, array->room_length), room)))
+        array = array->next;
+    return array;
+}
+
+static struct array *make(struct gather *gather, struct turn *turn, uint64_t hash, unsigned route,
+                          struct span emit, struct span room)
+{
+    struct array *array = calloc(1, sizeof *array);
+    if (array == NULL)
+        return NULL;
+    must(room.length <= ROOM_NAME_MAX);
+    array->hash = hash;
+    array->route = route;
+    array->emit = emit;
+    array->due_ns = turn->now_ns + gather->interval_ns;
+    array->room_length = (uint8_t)room.length;
+    memcpy(array->room, room.at, room.length);
+    buf_init(&array->json, (size_t)GATHER_ARRAY_BYTES * 2);
+    struct array **chain = place(gather, hash);
+    array->next = *chain;
+    *chain = array;
+    list_append(&gather->due, &array->due);
+    gather->bytes += OVERHEAD;
+    return array;
+}
+
+bool gather_add(struct gather *gather, struct turn *turn, unsigned route, struct span emit,
+                struct span room, struct span data)
+{
+    uint64_t hash = XXH3_64bits_withSeed(room.at, room.length, route);
+    while (gather->bytes + data.length > gather->bytes_max && !list_empty(&gather->due))
+        (void)publish(gather, turn, LIST_ENTRY(gather->due.next, struct array, due));
+    struct array *array = find(gather, hash, route, room);
+    if (array == NULL)
+        array = make(gather, turn, hash, route, emit, room);
+    if (array == NULL)
+        return false;
+    size_t before = array->json.length;
+    bool put = buf_put(&array->json, before == 0 ? "[" : ",", 1) &&
+               buf_put(&array->json, data.at, data.length);
+    if (!put)
+        array->json.length = before;
+    gather->bytes += array->json.length - before;
+    if (array->json.length == 0)
+        forget(gather, array);
+    else if (array->json.length >= GATHER_ARRAY_BYTES)
+        put = publish(gather, turn, array) && put;
+    return put;
+}
+
+void gather_flush(struct gather *gather, struct turn *turn)
+{
+    while (!list_empty(&gather->due)) {
+        struct array *array = LIST_ENTRY(gather->due.next, struct array, due);
+        if (array->due_ns > turn->now_ns)
+            return;
+        (void)publish(gather, turn, array); /* what is dropped there is counted there */
+    }
+}
+
+uint64_t gather_due_ns(const struct gather *gather)
+{
+    return list_empty(&gather->due) ? 0 : LIST_ENTRY(gather->due.next, struct array, due)->due_ns;
+}
