@@ -111,8 +111,15 @@ static unsigned option(const char *name, unsigned otherwise)
 static void start(struct bench *bench, struct house *house, unsigned connections)
 {
     char why[256];
-    *house = (struct house){bench,   greet, no_completion, nothing, nothing,
-                            nothing, tick,  always,        at_once};
+    *house = (struct house){.self = bench,
+                            .greet = greet,
+                            .complete = no_completion,
+                            .commit = nothing,
+                            .release = nothing,
+                            .mail = nothing,
+                            .tick = tick,
+                            .open = always,
+                            .drained = at_once};
     struct shard_options options = {
         .shards = 1,
         .core = -1,
