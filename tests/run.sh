@@ -57,7 +57,7 @@ if part lint; then
     run layers bash tests/layers.sh
     build BUILD=clang all
 fi
-build BUILD=release all || { echo "$passed passed, $failed failed"; exit 1; }
+build BUILD=release all perfs || { echo "$passed passed, $failed failed"; exit 1; }
 if part unit || part sanitizers; then
     export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
     build BUILD=asan units fuzzers && units asan
