@@ -32,18 +32,46 @@ static bool take_name(struct span *rest, char name[STREAM_NAME_MAX + 1])
     return false;
 }
 
+static bool take_type(struct span *rest, enum column_type *type)
+{
+    for (*type = COLUMN_TEXT; *type <= COLUMN_JSON; ++*type) {
+        struct span tried = *rest;
+        if (take(&tried, column_type_sql(*type)) && take(&tried, "*/")) {
+            *rest = tried;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The name, and its type behind it if the first column had one. */
+static bool take_column(struct span *rest, struct copy_statement *out)
+{
+    unsigned i = out->columns;
+    if (i == STREAM_COLUMNS_MAX || !take_name(rest, out->column[i]))
+        return false;
+    bool typed = take(rest, "/*");
+    if (i > 0 && typed != out->typed)
+        return false;
+    out->typed = typed;
+    out->columns++;
+    return !typed || take_type(rest, &out->type[i]);
+}
+
 bool copy_statement_read(struct span sql, struct copy_statement *out)
 {
     char table[STREAM_NAME_MAX + 1];
     out->columns = 0;
-    if (!take(&sql, "COPY ") || !take_name(&sql, table))
+    if (!take(&sql, "COPY "))
         return false;
-    if (take(&sql, ".") && !take_name(&sql, table))
+    const uint8_t *begin = sql.at;
+    if (!take_name(&sql, table) || (take(&sql, ".") && !take_name(&sql, table)))
         return false;
+    out->table = span_of(begin, (size_t)(sql.at - begin));
     if (!take(&sql, " ("))
         return false;
     do {
-        if (out->columns == STREAM_COLUMNS_MAX || !take_name(&sql, out->column[out->columns++]))
+        if (!take_column(&sql, out))
             return false;
     } while (take(&sql, ","));
     return take(&sql, ") FROM STDIN (FORMAT binary)") && sql.length == 0;

@@ -4,6 +4,7 @@
  *
  *   COPY "schema"."table" ("one","two") FROM STDIN (FORMAT binary)
  *
+ * with each column's type behind its name, as a comment of SQL without blanks; older ones say none.
  * A dead letter brings its own along, since the stream may have other columns by now. What has been
  * read here is this one statement and no other, so it may be sent as it is.
  */
@@ -15,8 +16,11 @@
 #include "proto/stream.h"
 
 struct copy_statement {
+    struct span table; /* in the statement, as it is written there */
     unsigned columns;
     char column[STREAM_COLUMNS_MAX][STREAM_NAME_MAX + 1]; /* without their quotes */
+    enum column_type type[STREAM_COLUMNS_MAX];            /* if it says them: */
+    bool typed;
 };
 
 /* False: it is not such a statement; *out is then of no use. */

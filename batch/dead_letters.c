@@ -13,6 +13,7 @@
  */
 #include "batch/dead_letters.h"
 #include "batch/copy.h"
+#include "batch/fit.h"
 #include "batch/postgres.h"
 #include "batch/sql.h"
 
@@ -210,6 +211,16 @@ static bool put_same(struct buf *sql, const char *column, const char *type, stru
            (value.at == NULL ? put(sql, " null") : sql_put_text(sql, value)) && put(sql, type);
 }
 
+/* That the columns have still the types that the row was encoded for. */
+static bool put_demand(struct buf *sql, struct span copy_sql)
+{
+    struct fit fit;
+    fit_init(&fit, SQL_MAX);
+    bool fits = fit_add(&fit, 0, copy_sql) && (fit.columns == 0 || fit_put_demand(&fit, sql));
+    fit_fini(&fit);
+    return fits;
+}
+
 static bool put_retry(struct buf *sql, const struct dead_letter *letter, struct span copy_sql)
 {
     return put(sql, "with gone as (delete from ringmain_dead_letters where ctid =") &&
@@ -219,7 +230,8 @@ static bool put_retry(struct buf *sql, const struct dead_letter *letter, struct 
            put_same(sql, "epoch", "::bigint and ", letter->epoch) &&
            put_same(sql, "seq", "::bigint", letter->sequence) &&
            put(sql, " returning 1) select 1 / (count(*) = 1)::int from gone;") &&
-           buf_put(sql, copy_sql.at, copy_sql.length) && buf_put(sql, "", 1);
+           buf_put(sql, copy_sql.at, copy_sql.length) && put(sql, ";") &&
+           put_demand(sql, copy_sql) && buf_put(sql, "", 1);
 }
 
 static enum answer put_row(struct postgres *postgres, struct span row)

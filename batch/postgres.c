@@ -278,7 +278,8 @@ static enum answer settle_session(struct postgres *postgres, const struct patien
 {
     /* As pg_dump does: limits meant for people's queries would end a batch that waits its turn. */
     static const char session[] =
-        "set timezone = 'UTC'; set statement_timeout = 0; set lock_timeout = 0; "
+        "set timezone = 'UTC'; set statement_timeout = 0; "
+        "set default_transaction_isolation = 'read committed'; set lock_timeout = 0; "
         "set idle_in_transaction_session_timeout = 0; set tcp_keepalives_idle = 10; "
         "set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; "
         "set client_min_messages = warning";

@@ -133,7 +133,7 @@ static enum outcome settle_checkpoints(struct writer *writer)
 
 static void all_is_well(struct writer *writer)
 {
-    writer->unproven = writer->overtaken = false;
+    writer->unproven = writer->overtaken = writer->fit_doubted = false;
     backoff_reset(&writer->retry);
     writer_set_state(writer, POSTGRES_UP, "");
 }
@@ -264,6 +264,15 @@ static enum outcome overtaken(struct writer *writer)
     return again ? OUTCOME_LATER : OUTCOME_AGAIN;
 }
 
+/* The tables may not be what they were. On: they are, or nobody can tell. */
+static enum outcome look_for_misfit(struct writer *writer, const struct batch *batch)
+{
+    struct patience busy = patience(writer, look_busy);
+    enum answer answer =
+        store_misfit(writer->postgres, &busy, batch, &writer->targets, writer->why);
+    return answer == ANSWER_OK && writer->why[0] != 0 ? OUTCOME_HELD : outcome_of(writer, answer);
+}
+
 /* Postgres refused the batch. */
 static enum outcome refused(struct writer *writer, const struct batch *batch,
                             enum store_stage stage, unsigned lot)
@@ -274,13 +283,19 @@ static enum outcome refused(struct writer *writer, const struct batch *batch,
     enum verdict verdict = poison_judge_batch(error);
     if (verdict == VERDICT_TOO_BIG)
         poison_halve(&writer->poison, batch);
-    if (verdict == VERDICT_ROW &&
-        poison_suspect(&writer->poison, batch, stage == STORE_COPY ? (int)lot : -1, error)) {
-        if (writer->poison.known) /* a column's new type makes all rows look poisoned */
-            writer->tables_known = false;
-        return OUTCOME_AGAIN;
-    }
-    return outcome_of(writer, ANSWER_REFUSED);
+    if (verdict != VERDICT_ROW || stage < STORE_COPY)
+        return outcome_of(writer, ANSWER_REFUSED);
+    struct postgres_error refusal = *error;
+    enum outcome outcome = look_for_misfit(writer, batch);
+    if (outcome != OUTCOME_ON)
+        return outcome;
+    /* Mended meanwhile; or a trigger at the commit divides by zero as well, which comes back. */
+    writer->fit_doubted = stage == STORE_FIT && !writer->fit_doubted;
+    if (!writer->fit_doubted)
+        must(poison_suspect(&writer->poison, batch, (int)lot, &refusal));
+    if (strcmp(refusal.sqlstate, "23502") == 0) /* a column that must be filled poisons all rows */
+        writer->tables_known = false;
+    return OUTCOME_AGAIN;
 }
 
 /* The sources that have rows in the batch that is about to go:

@@ -6,6 +6,7 @@
  *   insert into ringmain_dead_letters …                             when a row is to be buried
  *   COPY events (…) FROM STDIN (FORMAT binary)                      one for each lot
  *   COPY cart_events (…) FROM STDIN (FORMAT binary)
+ *   select 1 / … from pg_attribute …                                are the columns what they were?
  *
  * The compare-and-set has to fail the transaction, and an UPDATE that finds no row does not. So the
  * number of rows that it changed is compared in SQL and divided by: 1 / 0 is an error like any
@@ -18,8 +19,10 @@
  */
 #include "batch/store.h"
 #include "batch/copy.h"
+#include "batch/fit.h"
 #include "batch/sql.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -132,13 +135,22 @@ static bool put_burial(struct buf *sql, const struct store_job *job)
            sql_put_text(sql, span_of_string(job->poison->sqlstate)) && put(sql, ");");
 }
 
-static void put_message(struct buf *sql, const struct store_job *job)
+static void fit_of(struct fit *fit, const struct batch *batch, const struct targets *targets)
+{
+    fit_init(fit, SQL_MAX);
+    for (uint32_t i = 0; i < batch->lots; i++) {
+        unsigned target = batch->lot[i].target;
+        must(fit_add(fit, target, span_of_string(targets->at[target].copy_sql)));
+    }
+}
+
+static void put_message(struct buf *sql, const struct store_job *job, const struct fit *fit)
 {
     const struct batch *batch = job->batch;
     bool fits = put_advance(sql, job) && (!batch->dead.there || put_burial(sql, job));
     for (uint32_t i = 0; i < batch->lots && fits; i++)
         fits = put(sql, job->targets->at[batch->lot[i].target].copy_sql) && put(sql, ";");
-    must(fits && end_sql(sql));
+    must(fits && (fit->columns == 0 || fit_put_demand(fit, sql)) && end_sql(sql));
 }
 
 /* ── The rows ───────────────────────────────────────────────────────────────────────────────── */
@@ -187,8 +199,13 @@ static enum answer put_lots(struct postgres *postgres, const struct patience *pa
     return answer;
 }
 
+static bool divided_by_zero(const struct postgres_error *error)
+{
+    return strcmp(error->sqlstate, "22012") == 0;
+}
+
 static enum answer run_message(struct postgres *postgres, const struct patience *patience,
-                               const struct store_job *job, const char *sql,
+                               const struct store_job *job, const char *sql, bool fit_demanded,
                                enum store_stage *stage, unsigned *lot)
 {
     *stage = STORE_CHECKPOINT;
@@ -204,6 +221,11 @@ static enum answer run_message(struct postgres *postgres, const struct patience 
         *stage = STORE_COPY;
         answer = put_lots(postgres, patience, job, lot);
     }
+    if (answer == ANSWER_OK && fit_demanded) {
+        answer = postgres_statement(postgres, patience);
+        if (answer == ANSWER_REFUSED && divided_by_zero(postgres_error(postgres)))
+            *stage = STORE_FIT; /* any other error is that of the commit */
+    }
     return answer;
 }
 
@@ -211,8 +233,12 @@ enum answer store_batch(struct postgres *postgres, const struct patience *patien
                         const struct store_job *job, enum store_stage *stage, unsigned *lot)
 {
     struct buf sql = {.max = SQL_MAX};
-    put_message(&sql, job);
-    enum answer answer = run_message(postgres, patience, job, (const char *)sql.at, stage, lot);
+    struct fit fit;
+    fit_of(&fit, job->batch, job->targets);
+    put_message(&sql, job, &fit);
+    enum answer answer =
+        run_message(postgres, patience, job, (const char *)sql.at, fit.columns > 0, stage, lot);
+    fit_fini(&fit);
     buf_fini(&sql);
     if (answer == ANSWER_LOST || answer == ANSWER_STOPPED)
         return answer;
@@ -220,7 +246,47 @@ enum answer store_batch(struct postgres *postgres, const struct patience *patien
     return end == ANSWER_OK ? answer : end;
 }
 
+struct complaint {
+    const struct targets *targets;
+    char *why;
+};
+
+/* One column that does not fit: number, name, type that was found, type that is wanted. */
+static void complain(void *context, unsigned columns, const struct span *cell)
+{
+    const struct complaint *complaint = context;
+    must(columns == 4);
+    if (complaint->why[0] != 0)
+        return;
+    const struct spool_stream *stream = &complaint->targets->at[number_of(cell[0])];
+    if (cell[2].at != NULL)
+        snprintf(complaint->why, 256,
+                 "stream %s: column %.*s of table %s is %.*s, the stream needs %.*s", stream->name,
+                 SPAN_ARGS(cell[1]), stream->table, SPAN_ARGS(cell[2]), SPAN_ARGS(cell[3]));
+    else
+        snprintf(complaint->why, 256, "stream %s: table %s has no column %.*s (%.*s)", stream->name,
+                 stream->table, SPAN_ARGS(cell[1]), SPAN_ARGS(cell[3]));
+}
+
+enum answer store_misfit(struct postgres *postgres, const struct patience *patience,
+                         const struct batch *batch, const struct targets *targets, char *why)
+{
+    struct buf sql = {.max = SQL_MAX};
+    struct fit fit;
+    struct complaint complaint = {targets, why};
+    enum answer answer = ANSWER_OK;
+    why[0] = 0;
+    fit_of(&fit, batch, targets);
+    if (fit.columns > 0) {
+        must(fit_put_question(&fit, &sql) && end_sql(&sql));
+        answer = postgres_query(postgres, patience, (const char *)sql.at, complain, &complaint);
+    }
+    fit_fini(&fit);
+    buf_fini(&sql);
+    return answer;
+}
+
 bool store_overtaken(enum store_stage stage, const struct postgres_error *error)
 {
-    return stage == STORE_CHECKPOINT && strcmp(error->sqlstate, "22012") == 0;
+    return stage == STORE_CHECKPOINT && divided_by_zero(error);
 }

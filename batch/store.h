@@ -38,13 +38,19 @@ struct store_job {
 };
 
 /* What the server was at when it refused. */
-enum store_stage { STORE_CHECKPOINT, STORE_BURIAL, STORE_COPY };
+enum store_stage { STORE_CHECKPOINT, STORE_BURIAL, STORE_COPY, STORE_FIT };
 
-/* OK: committed. REFUSED: nothing of it was, *stage
- * and *lot (of STORE_COPY) say at what. LOST: nobody knows. */
+/* OK: committed. REFUSED: nothing of it was, *stage and *lot (of STORE_COPY)
+ * say at what; STORE_FIT: store_misfit() says why. LOST: nobody knows. */
 NODISCARD enum answer store_batch(struct postgres *postgres, const struct patience *patience,
                                   const struct store_job *job, enum store_stage *stage,
                                   unsigned *lot);
+
+/* Asks which of the batch's tables do not fit the rows: `why` (256 bytes),
+ * "" if all do. A type that was changed makes every row look poisoned, or none. */
+NODISCARD enum answer store_misfit(struct postgres *postgres, const struct patience *patience,
+                                   const struct batch *batch, const struct targets *targets,
+                                   char *why);
 
 /* The compare-and-set's refusal: somebody else has moved the checkpoint. */
 bool store_overtaken(enum store_stage stage, const struct postgres_error *error);

@@ -37,6 +37,7 @@ struct writer {
     bool tables_known;       /* the tables fit, as far as is known */
     bool in_doubt;           /* nobody knows whether the last batch was committed */
     bool overtaken;          /* the last compare-and-set failed */
+    bool fit_doubted;        /* the last batch went into columns that did not fit, for a moment */
     bool unproven;           /* the last batch failed: only a commit shows that all is well again */
     struct poison poison;
     struct checkpoint *checkpoint; /* [sources], scratch */

@@ -131,6 +131,9 @@ bool stream_copy_sql(const struct stream *stream, char *out, size_t room)
     for (unsigned i = 0; i < stream->columns; i++) {
         put(&text, i == 0 ? " (" : ",");
         put_name(&text, stream->column[i].name, false);
+        put(&text, "/*");
+        put(&text, column_type_sql(stream->column[i].type));
+        put(&text, "*/");
     }
     put(&text, ") FROM STDIN (FORMAT binary)");
     return !text.full;

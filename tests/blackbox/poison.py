@@ -203,9 +203,8 @@ def run(group, http, rows, names):
         report("%s %d rows, %s" % (group, rows, name), faults)
     for line, all_of in costs.items():
         if all_of:
-            print("# %d rows, the row found %s: %.1f ms a poison row, at most %.1f (%d cases; the batch itself %.0f ms; %d tables are looked at again)" % (
-                rows, "by its line" if line else "by halving", sum(all_of) / len(all_of), max(all_of), len(all_of), usual,
-                len(of_group(group)) + 4))
+            print("# %d rows, the row found %s: %.1f ms a poison row, at most %.1f (%d cases; the batch itself %.0f ms)" % (
+                rows, "by its line" if line else "by halving", sum(all_of) / len(all_of), max(all_of), len(all_of), usual))
 
 
 def changes(http):

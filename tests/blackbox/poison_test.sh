@@ -122,6 +122,8 @@ held() {
 held "a dropped column" "alter table control drop column v" "column v" "alter table control add column v text"
 held "a column of another type" "alter table control alter n type int" "column n of table control is integer" \
     "alter table control alter n type bigint"
+held "a type that takes the bytes as well" "alter table control alter v type bytea using v::bytea" \
+    "column v of table control is bytea, the stream needs text" "alter table control alter v type text using convert_from(v, 'UTF8')"
 held "a new column that must be filled" "alter table control add w int not null default 1; alter table control alter w drop default" \
     "column w of table control is NOT NULL" "alter table control drop column w"
 held "a revoked right" "revoke insert on control from clerk" "permission denied for table control" \

@@ -84,7 +84,7 @@ start_postgres
 "$PYTHON" tests/tools/proxy.py "$TMP/.s.PGSQL.5432" "$TMP/pg/socket/.s.PGSQL.5432" "$TMP/cut" 2>"$TMP/proxy.err" &
 helpers+=($!)
 until_true 10 test -S "$TMP/.s.PGSQL.5432"
-start_ringmain -o node.shards=2 -o spool.segment_bytes=1m -o spool.retain_stored_s=60 -o dedup.window_s=60 \
+start_ringmain -o node.shards=2 -o spool.segment_bytes=1m -o spool.bytes=64m -o dedup.window_s=60 -o dedup.ids=262144 \
     -o "postgres.conninfo=host=$TMP port=5432 user=ringmain dbname=ringmain"
 "$PYTHON" tests/torture/producers.py "$TCP" "$HTTP" "$EACH" "$RATE" "$TMP" >"$TMP/ledger" 2>"$TMP/producers.err" &
 producers=$!

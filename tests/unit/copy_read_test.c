@@ -221,22 +221,39 @@ static void numerics_of_any_header_stay_within_their_bounds(void **state)
         }
 }
 
-static void statements(void **state)
+/* Whether it says its columns' types or is an older one. */
+static void check_statement(struct span good, bool typed)
 {
-    (void)state;
     struct copy_statement statement;
-    static const char good[] =
-        "COPY \"a b\".\"t\"\"\" (\"n\",\"o\"\",\"\"\",\"SELECT\") FROM STDIN (FORMAT binary)";
-    assert_true(copy_statement_read(SPAN(good), &statement));
+    assert_true(copy_statement_read(good, &statement));
+    assert_int_equal(statement.typed, typed);
+    assert_true(span_is(statement.table, "\"a b\".\"t\"\"\""));
     assert_int_equal(statement.columns, 3);
     assert_string_equal(statement.column[0], "n");
     assert_string_equal(statement.column[1], "o\",\"");
     assert_string_equal(statement.column[2], "SELECT");
-    for (size_t cut = 0; cut < sizeof good - 1; cut++) {
-        uint8_t *part = unit_edge_copy(good, cut);
+    for (size_t cut = 0; cut < good.length; cut++) {
+        uint8_t *part = unit_edge_copy((const char *)good.at, cut);
         assert_false(copy_statement_read(span_of(part, cut), &statement));
         unit_edge_free(part, cut);
     }
+    if (!typed)
+        return;
+    assert_int_equal(statement.type[0], COLUMN_BIGINT);
+    assert_int_equal(statement.type[1], COLUMN_JSON);
+    assert_int_equal(statement.type[2], COLUMN_DOUBLE);
+}
+
+static void statements(void **state)
+{
+    (void)state;
+    struct copy_statement statement;
+    check_statement(SPAN("COPY \"a b\".\"t\"\"\" (\"n\",\"o\"\",\"\"\",\"SELECT\") "
+                         "FROM STDIN (FORMAT binary)"),
+                    false);
+    check_statement(SPAN("COPY \"a b\".\"t\"\"\" (\"n\"/*bigint*/,\"o\"\",\"\"\"/*json*/,"
+                         "\"SELECT\"/*double precision*/) FROM STDIN (FORMAT binary)"),
+                    true);
     static const char *const bad[] = {
         "COPY t (n) FROM STDIN (FORMAT binary)",
         "COPY \"t\" (\"n\") FROM STDIN (FORMAT binary);",
@@ -248,6 +265,11 @@ static void statements(void **state)
         "COPY \"t\" () FROM STDIN (FORMAT binary)",
         "COPY \"t\".\"u\".\"v\" (\"n\") FROM STDIN (FORMAT binary)",
         "COPY \"t\" (\"n\") FROM STDIN (FORMAT binary) ",
+        "COPY \"t\" (\"n\"/*bigint*/,\"m\") FROM STDIN (FORMAT binary)",
+        "COPY \"t\" (\"n\",\"m\"/*bigint*/) FROM STDIN (FORMAT binary)",
+        "COPY \"t\" (\"n\"/*bigints*/) FROM STDIN (FORMAT binary)",
+        "COPY \"t\" (\"n\"/**/) FROM STDIN (FORMAT binary)",
+        "COPY \"t\" (\"n\"/*bigint/*) FROM STDIN (FORMAT binary)",
     };
     for (unsigned i = 0; i < COUNT_OF(bad); i++)
         assert_false(copy_statement_read(span_of_string(bad[i]), &statement));

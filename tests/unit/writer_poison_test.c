@@ -76,7 +76,7 @@ static void a_dead_letter_holds_the_row(void **state)
     assert_string_equal(rig_sql("select raw from ringmain_dead_letters"), hex);
     assert_string_equal(rig_sql("select stream from ringmain_dead_letters"), "u");
     assert_string_equal(rig_sql("select copy_sql from ringmain_dead_letters"),
-                        "COPY \"u\" (\"n\",\"body\") FROM STDIN (FORMAT binary)");
+                        "COPY \"u\" (\"n\"/*bigint*/,\"body\"/*text*/) FROM STDIN (FORMAT binary)");
     assert_string_equal(rig_sql("select reason from ringmain_dead_letters"),
                         "new row for relation \"u\" violates check constraint \"u_n_check\"");
     finish(rig, 1);
@@ -164,6 +164,23 @@ static void a_deferred_constraint_refuses(void **state)
     finish(rig, 4);
 }
 
+/* The same error as the check of the columns' types has, at the same place. */
+static void a_deferred_trigger_divides_by_zero(void **state)
+{
+    (void)state;
+    struct rig *rig = &the_rig;
+    make_tables(rig, 1,
+                "create function divide() returns trigger language plpgsql as $$ begin "
+                "perform 1 / (new.n - 77); return null; end $$;"
+                "create constraint trigger divide after insert on t deferrable initially deferred "
+                "for each row execute function divide()");
+    rig_start(rig);
+    feed_all(rig, 4, 50, 0, true);
+    rig_wait_stored(rig);
+    assert_int_equal(rig_number("select seq from ringmain_dead_letters"), 77);
+    finish(rig, 1);
+}
+
 /* ── Not the rows' fault ────────────────────────────────────────────────────────────────────── */
 
 static void wait_held(struct rig *rig, const char *about)
@@ -229,6 +246,57 @@ static void a_column_of_another_type(void **state)
     break_and_mend("alter table t alter n type int using n::int",
                    "column n of table t is integer, the stream needs bigint",
                    "alter table t alter n type bigint");
+}
+
+/* What is text would go into a column of bytea without a
+ * word, as jsonb would into one of text: it is noticed all the same. */
+static void a_type_that_takes_the_bytes(void **state)
+{
+    (void)state;
+    break_and_mend("alter table t alter body type bytea using body::bytea",
+                   "stream t: column body of table t is bytea, the stream needs text",
+                   "alter table t alter body type text using convert_from(body, 'UTF8')");
+}
+
+/* As it is changed while a batch is on its way: the COPY waits for the
+ * change, with a snapshot of before it where the server's default says so. */
+static void a_type_that_is_changed_in_the_last_moment(void **state)
+{
+    (void)state;
+    struct rig *rig = &the_rig;
+    make_tables(rig, 1, "select 1");
+    rig_sql("alter database ringmain set default_transaction_isolation = 'repeatable read'");
+    rig_start(rig);
+    feed_all(rig, 1, 50, 0, true);
+    rig_wait_stored(rig);
+    rig_sql("begin isolation level read committed");
+    rig_sql("alter table t alter body type bytea using body::bytea");
+    feed_all(rig, 1, 50, 0, true);
+    RIG_UNTIL(rig_number("select count(*) from pg_locks where not granted") > 0);
+    rig_sql("commit");
+    wait_held(rig, "column body of table t is bytea");
+    assert_int_equal(rig_number("select count(*) from t"), 50);
+    rig_sql("alter table t alter body type text using convert_from(body, 'UTF8')");
+    rig_sql("alter database ringmain reset default_transaction_isolation");
+    finish(rig, 0);
+}
+
+/* Rows that were encoded for a stream as it was: the table fits the stream, and not them. */
+static void rows_of_an_older_stream_hold(void **state)
+{
+    (void)state;
+    static char older[] =
+        "COPY \"t\" (\"n\"/*bigint*/,\"body\"/*jsonb*/) FROM STDIN (FORMAT binary)";
+    struct rig *rig = &the_rig;
+    make_tables(rig, 1, "select 1");
+    rig->shard[0].disk->stream[0].copy_sql = older;
+    feed_all(rig, 2, 50, 0, false);
+    rig_start(rig);
+    wait_held(rig, "stream t: column body of table t is text, the stream needs jsonb");
+    assert_int_equal(rig_number("select count(*) from t"), 0);
+    assert_int_equal(rig_number("select count(*) from ringmain_dead_letters"), 0);
+    rig_stop(rig, 30);
+    rig_fini(rig);
 }
 
 static void a_new_column_that_must_be_filled(void **state)
@@ -331,9 +399,13 @@ int main(void)
         cmocka_unit_test(a_trigger_refuses),
         cmocka_unit_test(a_unique_index_refuses),
         cmocka_unit_test(a_deferred_constraint_refuses),
+        cmocka_unit_test(a_deferred_trigger_divides_by_zero),
         cmocka_unit_test(a_dropped_column),
         cmocka_unit_test(a_dropped_table),
         cmocka_unit_test(a_column_of_another_type),
+        cmocka_unit_test(a_type_that_takes_the_bytes),
+        cmocka_unit_test(a_type_that_is_changed_in_the_last_moment),
+        cmocka_unit_test(rows_of_an_older_stream_hold),
         cmocka_unit_test(a_new_column_that_must_be_filled),
         cmocka_unit_test(a_revoked_right),
         cmocka_unit_test(tables_that_do_not_fit),

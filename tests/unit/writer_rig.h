@@ -221,10 +221,11 @@ RIG struct disk *rig_disk_new(unsigned shard)
     disk->oldest = 0;
     disk->broken = false;
     atomic_store(&disk->reads, 0);
-    static char name[2][2] = {"t", "u"}, copy_sql[2][64];
+    static char name[2][2] = {"t", "u"}, copy_sql[2][96];
     for (unsigned i = 0; i < 2; i++) {
         snprintf(copy_sql[i], sizeof copy_sql[i],
-                 "COPY \"%s\" (\"n\",\"body\") FROM STDIN (FORMAT binary)", name[i]);
+                 "COPY \"%s\" (\"n\"/*bigint*/,\"body\"/*text*/) FROM STDIN (FORMAT binary)",
+                 name[i]);
         disk->stream[i] = (struct spool_stream){name[i], name[i], copy_sql[i]};
     }
     return disk;
