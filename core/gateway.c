@@ -349,6 +349,8 @@ static bool make_parts(struct gateway *gateway)
     const struct node *node = gateway->node;
     uint64_t seed;
     clock_random(&seed, sizeof seed);
+    if (!gateway_live_open(&gateway->live, node, gateway->shard))
+        return false;
     struct intake_options options = {
         .shard = gateway->shard,
         .shards = node->shards,
@@ -363,6 +365,7 @@ static bool make_parts(struct gateway *gateway)
                                    : span_of_string(node->config->events_bare_type)},
         .producers = gateway->producers,
         .stores = node->writers > 0,
+        .witness = live_witness(gateway->live.live),
     };
     gateway->intake = intake_open(&options);
     gateway->websocket = (struct websocket_options){
@@ -384,7 +387,7 @@ static bool make_parts(struct gateway *gateway)
         4096, bucket_rate((uint64_t)node->config->auth_failures_per_minute, 60000, 60000), seed);
     gateway->cors = cors_open(node->config->cors_origins);
     return gateway->ingest != NULL && gateway->tokens != NULL && gateway->failures != NULL &&
-           gateway->cors != NULL && gateway_live_open(&gateway->live, node, gateway->shard);
+           gateway->cors != NULL;
 }
 
 int gateway_open(struct gateway **out, const struct gateway_options *options, char *why)

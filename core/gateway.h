@@ -37,6 +37,8 @@ struct node {
     unsigned writers; /* 0: the spool is all there is */
     unsigned shards;
     struct hub_node *hubs; /* what the shards' hubs share */
+    const struct route_table *routes;
+    struct dashboard *dashboard; /* NULL: dashboard.users = 0 */
     uint64_t started_ns;
 };
 

@@ -9,6 +9,24 @@
  */
 #include "core/gateway_live.h"
 
+static bool open_live(struct gateway_live *live)
+{
+    const struct node *node = live->node;
+    struct live_options options = {
+        .shard = live->shard,
+        .hub = live->hub,
+        .routes = node->routes,
+        .dashboard = node->dashboard,
+        .after = (enum live_after)node->config->live_after,
+        .batch_ns = (uint64_t)node->config->live_batch_ms * 1000000,
+        .pending_bytes = (size_t)node->config->live_pending_bytes,
+        .progress = &node->progress[live->shard],
+    };
+    live->live = live_open(&options);
+    live->routes = routes_open(live->hub, node->routes);
+    return live->live != NULL && live->routes != NULL;
+}
+
 bool gateway_live_open(struct gateway_live *live, const struct node *node, unsigned shard)
 {
     const struct config *config = node->config;
@@ -25,11 +43,15 @@ bool gateway_live_open(struct gateway_live *live, const struct node *node, unsig
         .answer_users = (unsigned)config->live_answer_users,
     };
     live->hub = hub_open(&options);
+    if (live->hub == NULL || !open_live(live))
+        return false;
     return live->hub != NULL;
 }
 
 void gateway_live_close(struct gateway_live *live)
 {
+    routes_close(live->routes);
+    live_close(live->live);
     hub_close(live->hub);
 }
 
@@ -40,6 +62,7 @@ void gateway_live_mail(struct gateway_live *live, struct turn *turn)
 
 void gateway_live_release(struct gateway_live *live, struct turn *turn)
 {
+    live_release(live->live, turn);
     hub_flush(live->hub, turn);
 }
 
@@ -51,5 +74,6 @@ void gateway_live_buried(struct gateway_live *live, struct turn *turn)
 int64_t gateway_live_tick(struct gateway_live *live, struct turn *turn)
 {
     hub_flush(live->hub, turn);
-    return hub_tick(live->hub, turn);
+    int64_t hub = hub_tick(live->hub, turn), due = live_tick(live->live, turn);
+    return hub < 0 || (due >= 0 && due < hub) ? due : hub;
 }

@@ -9,11 +9,15 @@
 #include "core/gateway.h"
 #include "proto/http.h"
 #include "ws/hub.h"
+#include "ws/live.h"
+#include "ws/routes.h"
 
 struct gateway_live {
     const struct node *node;
     unsigned shard;
     struct hub *hub;
+    struct live *live;
+    struct routes *routes;
 };
 
 /* False: no memory; gateway_live_close() is still called. */

@@ -10,6 +10,7 @@
 #include "core/serve.h"
 #include "core/token.h"
 #include "proto/stream.h"
+#include "ws/route_table.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -127,15 +128,21 @@ static int check(const struct config *config, const struct arguments *arguments)
         fprintf(stderr, "ringmain check: %s\n", why);
         return 1;
     }
-    if (arguments->print)
+    char wrong[ROUTE_WHY_BYTES];
+    struct route_table *routes = route_table_open(config, streams, wrong);
+    if (routes == NULL)
+        fprintf(stderr, "ringmain check: %s\n", wrong);
+    else if (arguments->print)
         config_print(config, stdout);
     else if (arguments->sql)
         print_sql(streams);
     else
-        printf("the configuration is good: %u streams, %u keys\n", streams_count(streams),
-               config->keys);
+        printf("the configuration is good: %u streams, %u keys, %u routes\n",
+               streams_count(streams), config->keys, route_table_count(routes));
+    bool good = routes != NULL;
+    route_table_close(routes);
     streams_close(streams);
-    return 0;
+    return good ? 0 : 1;
 }
 
 static int configured(const char *command, char **words)

@@ -8,7 +8,9 @@
 #include "core/clock.h"
 #include "core/limits.h"
 #include "core/log.h"
+#include "ws/dashboard.h"
 #include "ws/hub.h"
+#include "ws/route_table.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -78,6 +80,9 @@ static int make_node(struct server *server)
     server->streams = serve_streams(config, server->why);
     if (server->streams == NULL)
         return -EINVAL;
+    server->routes = route_table_open(config, server->streams, server->why);
+    if (server->routes == NULL)
+        return -EINVAL;
     int result = jwt_keys_open(&server->keys, config, server->why);
     if (result != 0)
         return result;
@@ -85,6 +90,21 @@ static int make_node(struct server *server)
         log_warn("auth",
                  "auth.required = no: whoever reaches a door may write events; for a laptop only");
     return 0;
+}
+
+static bool make_dashboard(struct server *server)
+{
+    const struct config *config = server->config;
+    if (config->dashboard_users == 0)
+        return true;
+    struct dashboard_options options = {
+        .shards = server->shards,
+        .users = (unsigned)config->dashboard_users,
+        .interval_ns = (uint64_t)config->dashboard_interval_ms * 1000000,
+        .idle_s = (uint32_t)config->dashboard_idle_s,
+    };
+    server->dashboard = dashboard_open(&options);
+    return server->dashboard != NULL;
 }
 
 static int make_memory(struct server *server)
@@ -97,7 +117,7 @@ static int make_memory(struct server *server)
         dedup_open((uint64_t)server->config->dedup_ids, (uint32_t)server->config->dedup_window_s);
     server->hubs = hub_node_open(server->shards);
     if (server->progress == NULL || server->counters == NULL || server->stats == NULL ||
-        server->dedup == NULL || server->hubs == NULL) {
+        server->dedup == NULL || server->hubs == NULL || !make_dashboard(server)) {
         snprintf(server->why, SERVER_WHY, "no memory for %lld ids (dedup.ids)",
                  (long long)server->config->dedup_ids);
         return -ENOMEM;
@@ -125,6 +145,8 @@ static void fill_node(struct server *server)
         .writers = server->writers,
         .shards = server->shards,
         .hubs = server->hubs,
+        .routes = server->routes,
+        .dashboard = server->dashboard,
         .started_ns = clock_mono_ns(),
     };
 }
@@ -454,6 +476,8 @@ static void unmake(struct server *server)
     if (server->directory != NULL)
         spool_directory_close(server->directory);
     hub_node_close(server->hubs);
+    dashboard_close(server->dashboard);
+    route_table_close(server->routes);
     dedup_close(server->dedup);
     jwt_keys_close(server->keys);
     streams_close(server->streams);

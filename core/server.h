@@ -49,6 +49,8 @@ struct server {
     bool writers_running, shards_running;
     struct directory_stage *lookups;
     struct hub_node *hubs;
+    struct route_table *routes;
+    struct dashboard *dashboard;
     struct metrics_stage *stage;
     uint16_t port_tcp, port_http, port_metrics;
     char why[SERVER_WHY];

@@ -8,7 +8,7 @@
 
 struct route_table {
     unsigned count, shown; /* shown: routes with `first` */
-    struct route route[ROUTES_MAX];
+    struct route route[ROUTE_TABLE_MAX];
 };
 
 /* What a route is made of, by enum config_route_key. */
@@ -88,7 +88,7 @@ static const struct draft defaults[] = {
                [ROUTE_DATA] = "event",
                [ROUTE_BATCH] = "yes"}},
 };
-_Static_assert(COUNT_OF(defaults) + CONFIG_ROUTES_MAX <= ROUTES_MAX, "all of them fit");
+_Static_assert(COUNT_OF(defaults) + CONFIG_ROUTES_MAX <= ROUTE_TABLE_MAX, "all of them fit");
 
 static const char *const key_names[ROUTE_KEYS] = {"types", "streams", "has",    "to",
                                                   "emit",  "data",    "stored", "first",
@@ -182,7 +182,7 @@ static bool compile(struct route_table *table, const struct draft *draft,
         return complain(draft, ROUTE_ENABLED, what, why);
     if (!enabled)
         return true;
-    must(table->count < ROUTES_MAX);
+    must(table->count < ROUTE_TABLE_MAX);
     table->count++;
     snprintf(route->name, sizeof route->name, "%s", draft->name);
     if (!copy_texts(draft, route, text)) {

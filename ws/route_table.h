@@ -38,7 +38,7 @@
 #include "core/config.h"
 #include "proto/stream.h"
 
-enum { ROUTES_MAX = CONFIG_ROUTES_MAX + 16, ROUTE_WHY_BYTES = 512 };
+enum { ROUTE_TABLE_MAX = CONFIG_ROUTES_MAX + 16, ROUTE_WHY_BYTES = 512 };
 
 struct route_table;
 struct route;

@@ -6,7 +6,9 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/net.h"
 #include "tests/sim/ring.h"
+#include "ws/dashboard.h"
 #include "ws/hub.h"
+#include "ws/route_table.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -142,7 +144,10 @@ static void clear(struct box *box)
         must(seat->producers != NULL && seat->to_writer != NULL && seat->from_writer != NULL);
     }
     box->hubs = hub_node_open(box->options.shards);
-    must(box->dedup != NULL && box->hubs != NULL);
+    struct dashboard_options dashboard = {
+        .shards = box->options.shards, .users = 64, .interval_ns = 1000000000, .idle_s = 60};
+    box->dashboard = dashboard_open(&dashboard);
+    must(box->dedup != NULL && box->hubs != NULL && box->dashboard != NULL);
 }
 
 static int make(struct box *box)
@@ -163,6 +168,8 @@ static int make(struct box *box)
         .writers = 1, /* the model: nothing but a health page would ask for more */
         .shards = box->options.shards,
         .hubs = box->hubs,
+        .routes = box->routes,
+        .dashboard = box->dashboard,
         .started_ns = world.now_ns,
     };
     for (unsigned i = 0; result == 0 && i < box->options.shards; i++)
@@ -225,6 +232,7 @@ static void unmake(struct box *box)
         spool_directory_close(box->directory);
     box->directory = NULL;
     hub_node_close(box->hubs);
+    dashboard_close(box->dashboard);
     dedup_close(box->dedup);
     box->up = box->stopping = false;
 }
@@ -402,7 +410,7 @@ void box_open(struct box *box, const struct box_options *options, struct ledger 
         "auth.required=no",      "node.shutdown_s=3600",  "limits.idle_ms=20000",
         "tcp.ack_interval_ms=2", "limits.header_ms=5000", ("node.name=" CHECK_NODE),
     };
-    char why[256];
+    char why[ROUTE_WHY_BYTES];
     memset(box, 0, sizeof *box);
     box->options = *options;
     box->ledger = ledger;
@@ -410,6 +418,8 @@ void box_open(struct box *box, const struct box_options *options, struct ledger 
     box->streams = streams_open();
     must(box->streams != NULL && streams_add_defaults(box->streams, why) == 0);
     must(config_load(&box->config, NULL, NULL, settings, COUNT_OF(settings), stderr) == 0);
+    box->routes = route_table_open(&box->config, box->streams, why);
+    must(box->routes != NULL);
     must(jwt_keys_open(&box->keys, &box->config, why) == 0);
 }
 
@@ -417,5 +427,6 @@ void box_close(struct box *box)
 {
     jwt_keys_close(box->keys);
     config_free(&box->config);
+    route_table_close(box->routes);
     streams_close(box->streams);
 }

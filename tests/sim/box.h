@@ -46,6 +46,8 @@ struct box {
     struct spool_directory *directory;
     struct dedup *dedup;
     struct hub_node *hubs;
+    struct route_table *routes;
+    struct dashboard *dashboard;
     struct progress progress[SHARDS_MAX];
     struct counters counters[WORLD_SHARDS_MAX];
     struct sleeper writer_sleeper;
