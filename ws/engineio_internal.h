@@ -184,6 +184,6 @@ bool socket_take(struct engineio *door, struct turn *turn, struct http_request *
                  struct engineio_session *session, unsigned protocol);
 void socket_flush(struct engineio_session *session, struct turn *turn);
 /* Says good-bye; it is nobody's from now on. */
-void socket_close(struct engineio_socket **socket, struct turn *turn, uint16_t code);
+void engineio_socket_close(struct engineio_socket **socket, struct turn *turn, uint16_t code);
 
 #endif

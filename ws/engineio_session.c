@@ -72,7 +72,7 @@ bool session_expired(struct engineio_session *session, struct turn *turn)
     if (session->upgrade_ns != 0 && turn->now_ns >= session->upgrade_ns) {
         session->upgrade_ns = 0;
         session->probed = false;
-        socket_close(&session->probe, turn, CLOSE_NORMAL);
+        engineio_socket_close(&session->probe, turn, CLOSE_NORMAL);
     }
     if (session->end_ns != 0 && turn->now_ns >= session->end_ns) {
         session_close(session, turn, session->reason);
@@ -330,8 +330,8 @@ void session_close(struct engineio_session *session, struct turn *turn, enum eng
     session->state = SESSION_DEAD;
     poll_end(session, turn, left ? "6" : "1");
     poll_post_end(session, turn, left);
-    socket_close(&session->probe, turn, CLOSE_NORMAL);
-    socket_close(&session->socket, turn, close_code(session, reason));
+    engineio_socket_close(&session->probe, turn, CLOSE_NORMAL);
+    engineio_socket_close(&session->socket, turn, close_code(session, reason));
     session->door->options.ops->closed(session, turn, reason);
     release(session, turn);
 }

@@ -71,7 +71,7 @@ void socket_flush(struct engineio_session *session, struct turn *turn)
         conn_notify(ws->wire.conn);
 }
 
-void socket_close(struct engineio_socket **place, struct turn *turn, uint16_t code)
+void engineio_socket_close(struct engineio_socket **place, struct turn *turn, uint16_t code)
 {
     struct engineio_socket *socket = *place;
     *place = NULL;
@@ -113,7 +113,7 @@ static void probe_packet(struct engineio_session *session, struct turn *turn,
     } else {
         session->upgrade_ns = 0;
         session->probed = false;
-        socket_close(&session->probe, turn, CLOSE_NORMAL);
+        engineio_socket_close(&session->probe, turn, CLOSE_NORMAL);
     }
 }
 
@@ -229,7 +229,7 @@ static void attach(struct engineio_session *session, struct turn *turn,
     bool may = session->socket == NULL && session->probe == NULL &&
                session->state != SESSION_DEAD && session->state != SESSION_LEAVING;
     if (!may) {
-        socket_close(&socket, turn, CLOSE_NORMAL);
+        engineio_socket_close(&socket, turn, CLOSE_NORMAL);
         return;
     }
     socket->session = session;
