@@ -145,19 +145,25 @@ uint64_t quota_key(const struct quota *quota, struct span text)
     return key != 0 ? key : 1;
 }
 
-uint64_t quota_key_of_peer(const struct quota *quota, const char *peer)
+struct span quota_address(const char *peer, uint8_t room[QUOTA_ADDRESS_BYTES])
 {
     const char *colon = strrchr(peer, ':');
     struct span address = span_of(peer, colon != NULL ? (size_t)(colon - peer) : strlen(peer));
     struct in6_addr v6;
     char text[INET6_ADDRSTRLEN];
     if (address.length < 3 || address.at[0] != '[' || address.length - 2 >= sizeof text)
-        return quota_key(quota, address);
+        return address;
     memcpy(text, address.at + 1, address.length - 2);
     text[address.length - 2] = '\0';
     if (inet_pton(AF_INET6, text, &v6) != 1)
-        return quota_key(quota, address);
-    if (IN6_IS_ADDR_V4MAPPED(&v6))
-        return quota_key(quota, span_of(v6.s6_addr + 12, 4));
-    return quota_key(quota, span_of(v6.s6_addr, 8));
+        return address;
+    size_t at = IN6_IS_ADDR_V4MAPPED(&v6) ? 12 : 0, length = at > 0 ? 4 : QUOTA_ADDRESS_BYTES;
+    memcpy(room, v6.s6_addr + at, length);
+    return span_of(room, length);
+}
+
+uint64_t quota_key_of_peer(const struct quota *quota, const char *peer)
+{
+    uint8_t room[QUOTA_ADDRESS_BYTES];
+    return quota_key(quota, quota_address(peer, room));
 }

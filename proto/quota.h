@@ -49,5 +49,8 @@ bool quota_take(struct quota *quota, uint64_t key, uint64_t amount, uint64_t now
  * and of an IPv6 address the first 64 bits, which is what one subscriber has. */
 uint64_t quota_key(const struct quota *quota, struct span text);
 uint64_t quota_key_of_peer(const struct quota *quota, const char *peer);
+/* What stands for that address, in `peer` or in `room`. */
+enum { QUOTA_ADDRESS_BYTES = 8 };
+struct span quota_address(const char *peer, uint8_t room[QUOTA_ADDRESS_BYTES]);
 
 #endif

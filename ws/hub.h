@@ -141,6 +141,9 @@ NODISCARD bool hub_offset_parse(struct span text, unsigned *shard, uint64_t *num
  * log does not reach back that far (nothing was posted). Our own shard's numbers only. */
 NODISCARD bool hub_replay(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
                           uint64_t number);
+/* Would it be true? For who must answer before what is sent again. */
+NODISCARD bool hub_reaches_back(const struct hub *hub, const struct peer *peer, unsigned encoding,
+                                uint64_t number);
 uint64_t hub_last_number(const struct hub *hub);
 
 /* ── Questions to all shards ── */

@@ -150,8 +150,8 @@ static struct member *member_at(struct list *link)
     return LIST_ENTRY(link, struct member, of_peer);
 }
 
-static bool reaches_back(const struct hub *hub, const struct peer *peer, unsigned encoding,
-                         uint64_t number)
+bool hub_reaches_back(const struct hub *hub, const struct peer *peer, unsigned encoding,
+                      uint64_t number)
 {
     if (number + 1 < hub->log.first || number >= hub->log.next)
         return false;
@@ -229,7 +229,7 @@ static size_t collect_all(const struct hub *hub, const struct peer *peer, unsign
 bool hub_replay(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
                 uint64_t number)
 {
-    if (!reaches_back(hub, peer, encoding, number))
+    if (!hub_reaches_back(hub, peer, encoding, number))
         return false;
     size_t found = collect_all(hub, peer, encoding, number, NULL);
     if (found == 0)

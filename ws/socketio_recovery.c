@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The remembered stand in a table by pid and in a list by age. One that is found is taken out: a pid is
+ * good once, and whoever breaks off again is remembered again, under the same pid.
+ *
+ * The order on return matters: the rooms are joined before the history is read, and both happen in
+ * one call, so nothing that is published can fall between.
+ */
+#include "ws/socketio_recovery.h"
+#include "core/base64.h"
+#include "core/clock.h"
+#include "ws/socketio_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { BUCKETS = 1024, PID_RANDOM = 16, ROOMS_BYTES_MAX = 65536 };
+
+struct remembered {
+    struct list age, same; /* by age; in one bucket */
+    uint64_t until_ns;
+    unsigned namespace;
+    char sid[48], pid[48];
+    char *user_id, *tenant_id; /* behind the rooms */
+    struct buf texts;          /* "room\0room\0\0user\0tenant\0" */
+};
+
+struct recovery {
+    struct socketio *door;
+    struct list age;
+    unsigned count;
+    struct list bucket[BUCKETS];
+};
+
+static struct list *bucket_of(struct recovery *recovery, const char *pid)
+{
+    unsigned hash = 0;
+    for (; *pid != '\0'; pid++)
+        hash = hash * 31 + (uint8_t)*pid;
+    return &recovery->bucket[hash % BUCKETS];
+}
+
+/* ── Remembering ────────────────────────────────────────────────────────────────────────────── */
+
+void recovery_name(struct recovery *recovery, struct socketio_socket *socket)
+{
+    uint8_t random[PID_RANDOM];
+    char text[BASE64_ENCODED_MAX(PID_RANDOM)];
+    const struct socketio_options *options = &recovery->door->options;
+    if (options->recovery_ns == 0 || socket->namespace->echo ||
+        engineio_protocol(socketio_session(socket)) == 3)
+        return;
+    clock_random(random, sizeof random);
+    size_t length = base64_encode(BASE64_URL, span_of(random, sizeof random), text);
+    snprintf(socket->pid, sizeof socket->pid, "%u-%.*s", options->shard, (int)length, text);
+    socket->encoding = socket->namespace->encoding + 1;
+}
+
+static void forget(struct recovery *recovery, struct remembered *remembered)
+{
+    list_remove(&remembered->age);
+    list_remove(&remembered->same);
+    recovery->count--;
+    buf_fini(&remembered->texts);
+    free(remembered);
+}
+
+struct collecting {
+    struct buf *texts;
+    bool fits;
+};
+
+static void collect(void *context, struct span room)
+{
+    struct collecting *collecting = context;
+    collecting->fits = collecting->fits && buf_put(collecting->texts, room.at, room.length) &&
+                       buf_put(collecting->texts, "", 1);
+}
+
+static bool put_texts(struct remembered *remembered, const struct socketio_socket *socket)
+{
+    struct buf *texts = &remembered->texts;
+    struct collecting collecting = {texts, true};
+    const struct principal *principal = socket->principal;
+    const char *user = socketio_user(socket);
+    const char *tenant = principal != NULL ? principal->tenant_id : "";
+    hub_rooms_of(socket->client->door->options.hub, socketio_peer(socket->client), socket->encoding,
+                 collect, &collecting);
+    size_t user_at = texts->length + 1, tenant_at = user_at + strlen(user) + 1;
+    if (!collecting.fits || !buf_put(texts, "", 1) || !buf_put(texts, user, strlen(user) + 1) ||
+        !buf_put(texts, tenant, strlen(tenant) + 1))
+        return false;
+    remembered->user_id = (char *)texts->at + user_at;
+    remembered->tenant_id = (char *)texts->at + tenant_at;
+    return true;
+}
+
+void recovery_remember(struct recovery *recovery, struct turn *turn,
+                       const struct socketio_socket *socket)
+{
+    const struct socketio *door = recovery->door;
+    struct remembered *remembered = socket->pid[0] == '\0' ? NULL : calloc(1, sizeof *remembered);
+    if (remembered == NULL)
+        return;
+    buf_init(&remembered->texts, ROOMS_BYTES_MAX);
+    remembered->until_ns = turn->now_ns + door->options.recovery_ns;
+    remembered->namespace = (unsigned)(socket->namespace - door->namespace);
+    memcpy(remembered->sid, socket->sid, sizeof remembered->sid);
+    memcpy(remembered->pid, socket->pid, sizeof remembered->pid);
+    if (!put_texts(remembered, socket)) {
+        buf_fini(&remembered->texts);
+        free(remembered);
+        return;
+    }
+    if (recovery->count == door->options.recovery_connections)
+        forget(recovery, LIST_ENTRY(recovery->age.next, struct remembered, age));
+    list_append(&recovery->age, &remembered->age);
+    list_append(bucket_of(recovery, remembered->pid), &remembered->same);
+    recovery->count++;
+}
+
+void recovery_tick(struct recovery *recovery, struct turn *turn)
+{
+    while (!list_empty(&recovery->age)) {
+        struct remembered *oldest = LIST_ENTRY(recovery->age.next, struct remembered, age);
+        if (turn->now_ns < oldest->until_ns)
+            return;
+        forget(recovery, oldest);
+    }
+}
+
+/* ── Coming back ────────────────────────────────────────────────────────────────────────────── */
+
+/* A text of the auth object without escapes, and short. */
+static bool read_text(struct span auth, const char *name, char out[48])
+{
+    struct json_value value;
+    if (auth.at == NULL || !json_find(auth, name, &value) || value.kind != JSON_STRING ||
+        value.escaped || value.text.length - 2 >= 48)
+        return false;
+    memcpy(out, value.text.at + 1, value.text.length - 2);
+    out[value.text.length - 2] = '\0';
+    return true;
+}
+
+static bool is_of(const struct remembered *remembered, const struct socketio_socket *socket)
+{
+    const struct principal *principal = socket->principal;
+    const char *tenant = principal != NULL ? principal->tenant_id : "";
+    return remembered->namespace ==
+               (unsigned)(socket->namespace - socket->client->door->namespace) &&
+           strcmp(remembered->user_id, socketio_user(socket)) == 0 &&
+           strcmp(remembered->tenant_id, tenant) == 0;
+}
+
+static struct remembered *find(struct recovery *recovery, const char *pid)
+{
+    struct list *bucket = bucket_of(recovery, pid);
+    for (struct list *at = bucket->next; at != bucket; at = at->next) {
+        struct remembered *remembered = LIST_ENTRY(at, struct remembered, same);
+        if (strcmp(remembered->pid, pid) == 0)
+            return remembered;
+    }
+    return NULL;
+}
+
+static void ignore(struct access_request *request, struct turn *turn, enum access_answer answer)
+{
+    (void)request, (void)turn, (void)answer;
+}
+
+/* Only what the token and the name settle is judged anew: the directory was asked not long ago. */
+static bool may_enter_again(struct socketio_socket *socket, struct turn *turn, struct span room)
+{
+    struct access *access = socket->client->door->options.access;
+    struct access_request request = {.answered = ignore};
+    enum access_answer answer;
+    if (span_is(room, "*"))
+        return true;
+    if (access_ask(access, turn, socket->principal, room, &request, &answer))
+        return answer == ACCESS_GRANTED || answer == ACCESS_UNKNOWN;
+    access_forget(access, &request);
+    return true;
+}
+
+static void rejoin(struct socketio_socket *socket, struct turn *turn, const char *rooms)
+{
+    struct hub_terms terms = {.encoding = socket->encoding};
+    struct hub *hub = socket->client->door->options.hub;
+    for (; *rooms != '\0'; rooms += strlen(rooms) + 1)
+        if (may_enter_again(socket, turn, span_of_string(rooms)))
+            (void)hub_join(hub, turn, socketio_peer(socket->client), span_of_string(rooms), &terms);
+}
+
+/* The rooms first; if the history does not reach back, out of them again. */
+static bool resume(struct socketio_socket *socket, struct turn *turn,
+                   const struct remembered *remembered, uint64_t number)
+{
+    struct hub *hub = socket->client->door->options.hub;
+    struct peer *peer = socketio_peer(socket->client);
+    rejoin(socket, turn, (const char *)remembered->texts.at);
+    if (!hub_reaches_back(hub, peer, socket->encoding, number)) {
+        hub_leave_all(hub, turn, peer, socket->encoding);
+        return false;
+    }
+    memcpy(socket->sid, remembered->sid, sizeof socket->sid);
+    memcpy(socket->pid, remembered->pid, sizeof socket->pid);
+    socketio_welcome_back(socket, turn);
+    if (!hub_replay(hub, turn, peer, socket->encoding, number))
+        engineio_end(socketio_session(socket), turn, ENGINEIO_FORCED_CLOSE);
+    return true;
+}
+
+bool recovery_resume(struct recovery *recovery, struct turn *turn, struct socketio_socket *socket,
+                     struct span auth)
+{
+    char pid[48], offset[48];
+    unsigned shard;
+    uint64_t number;
+    if (socket->pid[0] == '\0' || !read_text(auth, "pid", pid) ||
+        !read_text(auth, "offset", offset) ||
+        !hub_offset_parse(span_of_string(offset), &shard, &number) ||
+        shard != recovery->door->options.shard)
+        return false;
+    struct remembered *remembered = find(recovery, pid);
+    if (remembered == NULL || !is_of(remembered, socket))
+        return false;
+    bool resumed = resume(socket, turn, remembered, number);
+    forget(recovery, remembered);
+    return resumed;
+}
+
+/* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
+
+struct recovery *recovery_open(struct socketio *door)
+{
+    struct recovery *recovery = calloc(1, sizeof *recovery);
+    if (recovery == NULL)
+        return NULL;
+    recovery->door = door;
+    list_init(&recovery->age);
+    for (unsigned i = 0; i < BUCKETS; i++)
+        list_init(&recovery->bucket[i]);
+    return recovery;
+}
+
+void recovery_close(struct recovery *recovery)
+{
+    if (recovery == NULL)
+        return;
+    while (!list_empty(&recovery->age))
+        forget(recovery, LIST_ENTRY(recovery->age.next, struct remembered, age));
+    free(recovery);
+}
