@@ -28,7 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROUTES_MAX = 24, GAUGES_MS = 100 };
+enum { ROUTES_MAX = 64, GAUGES_MS = 100 };
 
 struct gateway {
     struct house house;
@@ -163,6 +163,9 @@ static void add_routes(struct gateway *gateway)
                                            .token = !gateway->node->config->stats_public,
                                            .context = pages,
                                            .handle = page_stats});
+    struct http_route route;
+    for (unsigned i = 0; gateway_live_route(&gateway->live, i, &route); i++)
+        add_route(gateway, route);
     if (!gateway->node->config->debug_echo)
         return;
     for (unsigned i = 0; i < 2; i++)
@@ -349,7 +352,13 @@ static bool make_parts(struct gateway *gateway)
     const struct node *node = gateway->node;
     uint64_t seed;
     clock_random(&seed, sizeof seed);
-    if (!gateway_live_open(&gateway->live, node, gateway->shard))
+    gateway->websocket = (struct websocket_options){
+        .message_bytes = (size_t)node->config->limits_message_bytes,
+        .idle_ns = ns_of(node->config->limits_idle_ms),
+        .close_ns = ns_of(node->config->limits_header_ms),
+        .deflate_from = 1024,
+    };
+    if (!gateway_live_open(&gateway->live, node, gateway->shard, &gateway->websocket))
         return false;
     struct intake_options options = {
         .shard = gateway->shard,
@@ -368,12 +377,6 @@ static bool make_parts(struct gateway *gateway)
         .witness = live_witness(gateway->live.live),
     };
     gateway->intake = intake_open(&options);
-    gateway->websocket = (struct websocket_options){
-        .message_bytes = (size_t)node->config->limits_message_bytes,
-        .idle_ns = ns_of(node->config->limits_idle_ms),
-        .close_ns = ns_of(node->config->limits_header_ms),
-        .deflate_from = 1024,
-    };
     struct ingest_options door = {.intake = gateway->intake,
                                   .shard = gateway->shard,
                                   .leeway_ns = ns_of(node->config->auth_leeway_s * 1000),

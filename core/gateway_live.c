@@ -27,7 +27,8 @@ static bool open_live(struct gateway_live *live)
     return live->live != NULL && live->routes != NULL;
 }
 
-bool gateway_live_open(struct gateway_live *live, const struct node *node, unsigned shard)
+bool gateway_live_open(struct gateway_live *live, const struct node *node, unsigned shard,
+                       const struct websocket_options *websocket)
 {
     const struct config *config = node->config;
     *live = (struct gateway_live){.node = node, .shard = shard};
@@ -45,7 +46,30 @@ bool gateway_live_open(struct gateway_live *live, const struct node *node, unsig
     live->hub = hub_open(&options);
     if (live->hub == NULL || !open_live(live))
         return false;
-    return live->hub != NULL;
+    relay_init(&live->relay, live->hub, websocket);
+    return true;
+}
+
+bool gateway_live_route(struct gateway_live *live, unsigned index, struct http_route *out)
+{
+    const struct http_route routes[] = {
+        {.method = "GET",
+         .path = "/pub",
+         .upgrade = true,
+         .context = &live->relay,
+         .take = relay_take_pub},
+        {.method = "GET",
+         .path = "/sub",
+         .upgrade = true,
+         .context = &live->relay,
+         .take = relay_take_sub},
+    };
+    enum { DEBUG_ROUTES = 2 };
+    size_t count_ = COUNT_OF(routes) - (live->node->config->debug_echo ? 0 : DEBUG_ROUTES);
+    if (index >= count_)
+        return false;
+    *out = routes[index];
+    return true;
 }
 
 void gateway_live_close(struct gateway_live *live)

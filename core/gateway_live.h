@@ -10,6 +10,7 @@
 #include "proto/http.h"
 #include "ws/hub.h"
 #include "ws/live.h"
+#include "ws/relay.h"
 #include "ws/routes.h"
 
 struct gateway_live {
@@ -18,11 +19,15 @@ struct gateway_live {
     struct hub *hub;
     struct live *live;
     struct routes *routes;
+    struct relay relay;
 };
 
 /* False: no memory; gateway_live_close() is still called. */
-NODISCARD bool gateway_live_open(struct gateway_live *live, const struct node *node,
-                                 unsigned shard);
+NODISCARD bool gateway_live_open(struct gateway_live *live, const struct node *node, unsigned shard,
+                                 const struct websocket_options *websocket);
+/* The doors' routes, one a call; false: there are no more. */
+NODISCARD bool gateway_live_route(struct gateway_live *live, unsigned index,
+                                  struct http_route *out);
 void gateway_live_close(struct gateway_live *live);
 
 /* In a turn: the house's calls of these names. */

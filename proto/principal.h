@@ -48,6 +48,11 @@ static inline const char *principal_rooms(const struct principal *principal)
  * as the lists are, so never to be assigned by value. NULL: no memory. */
 NODISCARD struct principal *principal_copy(const struct principal *principal);
 
+/* When its token stops being good, on the monotonic clock, `leeway_ns` included; 0: never, or not in
+ * our time. */
+uint64_t principal_expires_ns(const struct principal *principal, uint64_t now_ns, int64_t wall_us,
+                              uint64_t leeway_ns);
+
 /* Is `name` in such a list? */
 static inline bool principal_lists(const char *list, struct span name)
 {

@@ -43,6 +43,14 @@ struct hub_node; /* what all hubs of a node share: the interest tables and the m
 
 enum { ROOM_NAME_MAX = 160, ENCODINGS_MAX = 24 };
 
+/* Who has which encoder. */
+enum hub_encoding {
+    ENCODING_RAW,          /* ws/relay.c */
+    ENCODING_JSON,         /* ws/plain.c: WebSockets … */
+    ENCODING_EVENT_STREAM, /* … and Server-Sent Events */
+    ENCODING_SOCKETIO,     /* ws/socketio.c: this one and the following, one for each namespace */
+};
+
 struct publish {
     struct span room;  /* any of the names above */
     struct span event; /* the name under which it is emitted */

@@ -410,20 +410,6 @@ static const struct websocket_ops ingest_ops = {
     .closed = ingest_closed,
 };
 
-/* When a token stops being good, on the monotonic clock; 0: never, or not in our time. */
-static uint64_t expiry(const struct ingest_door *door, const struct turn *turn,
-                       const struct principal *principal)
-{
-    enum { TEN_YEARS_S = 10 * 365 * 24 * 3600 };
-    if (principal == NULL || principal->expires_s == 0)
-        return 0;
-    int64_t left_s = principal->expires_s - turn->wall_us / 1000000;
-    if (left_s > TEN_YEARS_S)
-        return 0;
-    uint64_t left_ns = left_s > 0 ? (uint64_t)left_s * 1000000000u : 1;
-    return turn->now_ns + left_ns + door->options.leeway_ns;
-}
-
 static struct ingest *make(const struct principal *principal)
 {
     struct ingest *ingest = calloc(1, sizeof *ingest);
@@ -446,7 +432,8 @@ bool ingest_start(struct ingest_door *door, struct turn *turn, struct conn *conn
     if (ingest == NULL)
         return false;
     websocket_init(&ingest->ws, &ingest_ops, &door->options.websocket);
-    ingest->ws.expires_ns = expiry(door, turn, principal);
+    ingest->ws.expires_ns =
+        principal_expires_ns(principal, turn->now_ns, turn->wall_us, door->options.leeway_ns);
     ingest->door = door;
     ingest->source.received = COUNT_EVENTS_RECEIVED_WS;
     ingest->level = level;
