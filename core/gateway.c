@@ -14,6 +14,7 @@
 #include "core/clock.h"
 #include "core/gateway_live.h"
 #include "core/gateway_pages.h"
+#include "core/gateway_sessions.h"
 #include "proto/cors.h"
 #include "proto/http.h"
 #include "proto/http_history.h"
@@ -54,6 +55,7 @@ struct gateway {
     struct http_history history;
     struct gateway_pages pages;
     struct gateway_live live;
+    struct gateway_sessions sessions;
     uint64_t gauges_ns;
     uint64_t drain_until_ns; /* 0: not draining */
 };
@@ -166,6 +168,10 @@ static void add_routes(struct gateway *gateway)
     struct http_route route;
     for (unsigned i = 0; gateway_live_route(&gateway->live, i, &route); i++)
         add_route(gateway, route);
+    struct http_route sessions[GATEWAY_SESSIONS_ROUTES];
+    unsigned count_ = gateway_sessions_routes(&gateway->sessions, sessions);
+    for (unsigned i = 0; i < count_; i++)
+        add_route(gateway, sessions[i]);
     if (!gateway->node->config->debug_echo)
         return;
     for (unsigned i = 0; i < 2; i++)
@@ -225,7 +231,14 @@ static void release(void *self, struct turn *turn)
         atomic_store_explicit(&progress->durable, durable, memory_order_release);
     if (gateway->writer_sleeper != NULL && (posted || durable != before))
         sleeper_wake(gateway->writer_sleeper);
+    gateway_sessions_release(&gateway->sessions, turn);
     gateway_live_release(&gateway->live, turn);
+}
+
+static void draining(void *self, struct turn *turn)
+{
+    struct gateway *gateway = self;
+    gateway_sessions_drain(&gateway->sessions, turn);
 }
 
 static void buried(void *self, struct turn *turn)
@@ -275,7 +288,9 @@ static int64_t tick(void *self, struct turn *turn)
         set_gauges(gateway, turn);
     int64_t next =
         spool_tick(gateway->spool, turn->ring, turn->now_ns, turn->wall_us, stored(gateway));
+    next = sooner(next, gateway_sessions_due(&gateway->sessions, turn));
     next = sooner(next, gateway_live_tick(&gateway->live, turn));
+    next = sooner(next, gateway_sessions_tick(&gateway->sessions, turn));
     return sooner(next, (int64_t)(gateway->gauges_ns - turn->now_ns));
 }
 
@@ -347,7 +362,7 @@ static bool marks(void *context, size_t *cursor, struct span *name, uint64_t *co
 }
 
 /* The parts that take memory. */
-static bool make_parts(struct gateway *gateway)
+static bool make_parts(struct gateway *gateway, char *why)
 {
     const struct node *node = gateway->node;
     uint64_t seed;
@@ -390,7 +405,9 @@ static bool make_parts(struct gateway *gateway)
         4096, bucket_rate((uint64_t)node->config->auth_failures_per_minute, 60000, 60000), seed);
     gateway->cors = cors_open(node->config->cors_origins);
     return gateway->ingest != NULL && gateway->tokens != NULL && gateway->failures != NULL &&
-           gateway->cors != NULL;
+           gateway->cors != NULL &&
+           gateway_sessions_open(&gateway->sessions, &gateway->live, gateway->intake,
+                                 &gateway->admission, gateway->directory, &gateway->websocket, why);
 }
 
 int gateway_open(struct gateway **out, const struct gateway_options *options, char *why)
@@ -407,9 +424,9 @@ int gateway_open(struct gateway **out, const struct gateway_options *options, ch
         gateway->writer_sleeper = options->writer_sleeper;
         gateway->directory = options->directory;
     }
-    if (gateway == NULL || !make_parts(gateway)) {
+    snprintf(why, 256, "no memory for shard %u", options->shard);
+    if (gateway == NULL || !make_parts(gateway, why)) {
         gateway_close(gateway);
-        snprintf(why, 256, "no memory for shard %u", options->shard);
         return -ENOMEM;
     }
     spool_set_marks(gateway->spool, gateway->producers, marks);
@@ -422,6 +439,7 @@ int gateway_open(struct gateway **out, const struct gateway_options *options, ch
         .commit = commit,
         .release = release,
         .mail = mail,
+        .draining = draining,
         .buried = buried,
         .tick = tick,
         .open = is_open,
@@ -435,6 +453,7 @@ void gateway_close(struct gateway *gateway)
 {
     if (gateway == NULL)
         return;
+    gateway_sessions_close(&gateway->sessions);
     gateway_live_close(&gateway->live);
     ingest_door_close(gateway->ingest);
     intake_close(gateway->intake);

@@ -36,7 +36,8 @@ struct node {
     struct writer *const *writer;
     unsigned writers; /* 0: the spool is all there is */
     unsigned shards;
-    struct hub_node *hubs; /* what the shards' hubs share */
+    struct hub_node *hubs;       /* what the shards' hubs share */
+    struct allowance *allowance; /* what users and addresses may have, over all shards */
     const struct route_table *routes;
     struct dashboard *dashboard; /* NULL: dashboard.users = 0 */
     uint64_t started_ns;

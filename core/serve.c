@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/limits.h"
 #include "core/log.h"
+#include "ws/allowance.h"
 #include "ws/dashboard.h"
 #include "ws/hub.h"
 #include "ws/route_table.h"
@@ -22,7 +23,7 @@
 
 #define ECHO_NS 1000000000ull
 
-enum { DESCRIPTORS_RESERVED = 256 };
+enum { DESCRIPTORS_RESERVED = 256, ALLOWANCE_KEYS = 65536 };
 
 /* ── What the configuration says ────────────────────────────────────────────────────────────── */
 
@@ -116,8 +117,10 @@ static int make_memory(struct server *server)
     server->dedup =
         dedup_open((uint64_t)server->config->dedup_ids, (uint32_t)server->config->dedup_window_s);
     server->hubs = hub_node_open(server->shards);
+    server->allowance = allowance_open(ALLOWANCE_KEYS);
     if (server->progress == NULL || server->counters == NULL || server->stats == NULL ||
-        server->dedup == NULL || server->hubs == NULL || !make_dashboard(server)) {
+        server->dedup == NULL || server->hubs == NULL || server->allowance == NULL ||
+        !make_dashboard(server)) {
         snprintf(server->why, SERVER_WHY, "no memory for %lld ids (dedup.ids)",
                  (long long)server->config->dedup_ids);
         return -ENOMEM;
@@ -145,6 +148,7 @@ static void fill_node(struct server *server)
         .writers = server->writers,
         .shards = server->shards,
         .hubs = server->hubs,
+        .allowance = server->allowance,
         .routes = server->routes,
         .dashboard = server->dashboard,
         .started_ns = clock_mono_ns(),
@@ -476,6 +480,7 @@ static void unmake(struct server *server)
     if (server->directory != NULL)
         spool_directory_close(server->directory);
     hub_node_close(server->hubs);
+    allowance_close(server->allowance);
     dashboard_close(server->dashboard);
     route_table_close(server->routes);
     dedup_close(server->dedup);

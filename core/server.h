@@ -48,6 +48,7 @@ struct server {
     unsigned sources[WRITERS_MAX], writers;
     bool writers_running, shards_running;
     struct directory_stage *lookups;
+    struct allowance *allowance;
     struct hub_node *hubs;
     struct route_table *routes;
     struct dashboard *dashboard;

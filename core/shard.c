@@ -144,6 +144,8 @@ static void drain_begin(struct shard *shard, struct turn *turn)
     struct conn *conn;
     atomic_store(&shard->draining, true);
     listeners_drain(shard);
+    if (shard->options.house->draining != NULL)
+        shard->options.house->draining(shard->options.house->self, turn);
     for (uint32_t cursor = 0; (conn = pool_next(shard->conns, &cursor));)
         conn_drain(conn, turn);
 }

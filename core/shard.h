@@ -49,6 +49,8 @@ struct house {
     void (*release)(void *self, struct turn *turn);
     /* Mail from the house's other threads is to be read (writer → shard). */
     void (*mail)(void *self, struct turn *turn);
+    /* SIGTERM, before the connections are told: say good-bye to whom they do not show. May be NULL. */
+    void (*draining)(void *self, struct turn *turn);
     /* Connections have been buried: what their end made known goes on its way. May be NULL. */
     void (*buried)(void *self, struct turn *turn);
     /* Housekeeping; returns in how many ns it wants
