@@ -27,7 +27,9 @@
  * survived the last cleaning was at most W old then; one that came later was put in within W/8 of
  * it. If the bucket was cleaned more than W + W/8 ago all are expired, whatever their bits say, and
  * all are dropped. Else each is at most W + W + W/8 = 183,600 s old, and 2^18 - 2^16 = 196,608. The
- * 2^16 ages above that stand for the future: other shards' clocks, and a wall clock set back. While
+ * 2^16 ages above that stand for the future: other shards' clocks, a wall clock set back, and a
+ * start, which takes the ids of one shard after the other. Neither the cleaning's nor the spill's
+ * time goes back with them: what was put in at the later time would look older than it is. While
  * it is less than CLOCK_BACK_S behind the last cleaning, records lie at most 32,768 + W/8 = 43,568
  * s ahead; further back the bucket is dropped, as nothing in it can be dated.
  */
@@ -235,7 +237,8 @@ static void clean_now(struct visit *visit, struct bucket *bucket)
             visit->dropped++;
         }
     }
-    bucket->cleaned_s = visit->now_s;
+    if (since > 0 || since <= -CLOCK_BACK_S)
+        bucket->cleaned_s = visit->now_s;
 }
 
 static inline void clean(struct visit *visit, struct bucket *bucket)
@@ -273,6 +276,13 @@ static inline bool spilled(const struct visit *visit, const struct bucket *bucke
     return bucket->spilled_s != 0 && since <= (int32_t)visit->window_s + CLOCK_APART_S;
 }
 
+/* Never back: a younger one may live there already. */
+static void note_spilled(const struct visit *visit, struct bucket *bucket)
+{
+    if (bucket->spilled_s == 0 || (int32_t)(visit->now_s - bucket->spilled_s) > 0)
+        bucket->spilled_s = visit->now_s;
+}
+
 static inline unsigned empty_slots(const struct bucket *bucket)
 {
     unsigned empty = 0;
@@ -292,7 +302,7 @@ static bool move_one(struct visit *visit, struct bucket *bucket)
             other->tag[index] = bucket->tag[i];
             other->record[index] = bucket->record[i];
             bucket->tag[i] = 0;
-            bucket->spilled_s = visit->now_s;
+            note_spilled(visit, bucket);
             return true;
         }
     }
@@ -340,7 +350,7 @@ static inline struct slot choose(struct visit *visit, bool *evicted)
         *evicted = make_room(visit);
     if ((index = find(bucket[0], 0)) >= 0)
         return (struct slot){bucket[0], index};
-    bucket[0]->spilled_s = visit->now_s;
+    note_spilled(visit, bucket[0]);
     return (struct slot){bucket[1], find(bucket[1], 0)};
 }
 

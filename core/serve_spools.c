@@ -15,6 +15,8 @@ static void recovered_key(void *context, struct dedup_key key, uint64_t sequence
     const struct seat *seat = context;
     struct ticket mine = {sequence, seat->index}, original;
     bool evicted, taken;
+    if (clock_wall_us() - wall_us > seat->server->config->dedup_window_s * 1000000)
+        return; /* a spool can be days long: these would push out what still counts */
     taken = dedup_take(seat->server->dedup, key, mine, (uint32_t)(wall_us / 1000000), &original,
                        &evicted);
     (void)taken; /* twice on disk: only after an accepted loss */

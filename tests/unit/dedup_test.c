@@ -116,6 +116,23 @@ static void test_clock(void **state)
 }
 
 /* Sequences far above the 40 bits that are kept, and shards that stand at very different ones. */
+/* A start reads one shard's spool after the other: the time of
+ * what is taken goes back by all that a spool spans, and on again. */
+static void test_one_shard_after_the_other(void **state)
+{
+    (void)state;
+    enum { WINDOW = 60, SPAN_S = 3000, EACH_S = 15, FRESH = 300 };
+    uint32_t now = 1700000000;
+    struct dedup *dedup = dedup_open(2048, WINDOW);
+    for (unsigned i = 0; i < FRESH; i++)
+        assert_int_equal(take(dedup, i, i, 0, now), -1);
+    for (unsigned i = 0; i < SPAN_S * EACH_S; i++)
+        assert_int_equal(take(dedup, 1000000 + i, i, 1, now - SPAN_S + i / EACH_S), -1);
+    for (unsigned i = 0; i < FRESH; i++)
+        assert_int_equal(take(dedup, i, 7, 1, now + 1), i);
+    dedup_close(dedup);
+}
+
 static void test_sequences(void **state)
 {
     (void)state;
@@ -293,10 +310,15 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_key_vectors), cmocka_unit_test(test_window),
-        cmocka_unit_test(test_no_alias),    cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_sequences),   cmocka_unit_test(test_model),
-        cmocka_unit_test(test_full),        cmocka_unit_test(test_evictions),
+        cmocka_unit_test(test_key_vectors),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_no_alias),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_one_shard_after_the_other),
+        cmocka_unit_test(test_sequences),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_full),
+        cmocka_unit_test(test_evictions),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
