@@ -176,6 +176,12 @@ static void judged(struct tcp *tcp, struct turn *turn, const struct verdict *ver
     tcp->has_due = tcp->ack != ACK_NONE;
 }
 
+/* What counts is paid for when it is judged: what there was no room for is parsed once more. */
+static void charge(struct tcp *tcp, struct turn *turn, unsigned values)
+{
+    must(bucket_take(&tcp->allowance, &tcp->house->rate, values, turn->now_ns));
+}
+
 /* Gives the first `events` of the group to the intake. True: it took all. */
 static bool flush(struct tcp *tcp, struct turn *turn, unsigned events, unsigned *taken)
 {
@@ -191,6 +197,7 @@ static bool flush(struct tcp *tcp, struct turn *turn, unsigned events, unsigned 
                                    house->verdicts);
     for (unsigned i = 0; i < *taken; i++)
         judged(tcp, turn, &house->verdicts[i]);
+    charge(tcp, turn, *taken);
     if (*taken == events)
         return true;
     conn_throttle(tcp->wire.conn, turn);
@@ -206,15 +213,19 @@ static bool refuse(struct tcp *tcp, struct turn *turn, const struct refusal *ref
         return false;
     }
     tcp->values++;
+    if (refusal->code != EVENT_RATE_LIMITED && refusal->code != EVENT_TOO_LARGE)
+        charge(tcp, turn, 1);
     tcp->has_due = tcp->ack != ACK_NONE;
     intake_count_refused(turn, COUNT_EVENTS_RECEIVED_TCP, refusal->code);
     say_reject(tcp, turn, refusal);
     return true;
 }
 
-static bool within_rate(struct tcp *tcp, struct turn *turn, struct refusal *refusal)
+/* May one more be sent, with `before` that are not paid for yet? */
+static bool within_rate(struct tcp *tcp, struct turn *turn, unsigned before,
+                        struct refusal *refusal)
 {
-    if (LIKELY(bucket_take(&tcp->allowance, &tcp->house->rate, 1, turn->now_ns)))
+    if (LIKELY(bucket_wait_ns(&tcp->allowance, &tcp->house->rate, before + 1, turn->now_ns) == 0))
         return true;
     refusal->code = EVENT_RATE_LIMITED;
     snprintf(refusal->message, sizeof refusal->message,
@@ -222,11 +233,13 @@ static bool within_rate(struct tcp *tcp, struct turn *turn, struct refusal *refu
     return false;
 }
 
-static enum event_code parse(struct tcp *tcp, struct turn *turn, struct span value,
-                             struct event *out, struct refusal *refusal)
+/* The value into the group's next place, behind `before` others. */
+static enum event_code parse(struct tcp *tcp, struct turn *turn, struct span value, unsigned before,
+                             struct refusal *refusal)
 {
     const struct event_rules *rules = &tcp->house->intake->rules;
-    if (!within_rate(tcp, turn, refusal))
+    struct event *out = &tcp->house->events[before];
+    if (!within_rate(tcp, turn, before, refusal))
         return refusal->code;
     enum event_code code = event_parse(value, rules, out, refusal);
     if (code == EVENT_ACCEPTED)
@@ -337,8 +350,7 @@ static size_t take_values(struct tcp *tcp, struct turn *turn, struct span run)
         used += bytes;
         if (cut == CUT_NOTHING)
             continue;
-        bool good = cut == CUT_VALUE &&
-                    parse(tcp, turn, value, &house->events[events], &refusal) == EVENT_ACCEPTED;
+        bool good = cut == CUT_VALUE && parse(tcp, turn, value, events, &refusal) == EVENT_ACCEPTED;
         if (LIKELY(good)) {
             house->ends[events++] = used;
             if (events < INTAKE_MAX)
@@ -436,7 +448,7 @@ static void last_line(struct tcp *tcp, struct turn *turn, struct span rest)
     unsigned taken;
     if (tcp->state == STATE_FIRST && !only_line(tcp, turn, rest))
         return;
-    bool good = parse(tcp, turn, rest, &tcp->house->events[0], &refusal) == EVENT_ACCEPTED;
+    bool good = parse(tcp, turn, rest, 0, &refusal) == EVENT_ACCEPTED;
     if (good && !flush(tcp, turn, 1, &taken)) {
         refusal = (struct refusal){EVENT_OVERLOADED, "event: no room at the moment"};
         good = false;

@@ -344,6 +344,28 @@ static void too_fast(void **state)
     end();
 }
 
+/* What there was no room for has not been sent as far as limits.events_per_second goes. */
+static void held_back_costs_nothing(void **state)
+{
+    (void)state;
+    begin();
+    house.rate = bucket_rate(4, 1000, 1000);
+    fake.room = 1;
+    say("{\"type\":\"a\"}\n{\"type\":\"b\"}\nbad\n{\"type\":\"c\"}\n");
+    for (unsigned i = 0; i < 3; i++) {
+        expect_seen("a//\n");
+        fake_open(&conn, &turn);
+    }
+    fake.room = 9;
+    fake_open(&conn, &turn);
+    expect_seen("a//\nb//\nc//\n");
+    expect_said("{\"reject\":3,\"code\":\"INVALID_JSON\"");
+    fake_forget(&conn);
+    say("{\"type\":\"d\"}\n");
+    expect_said("{\"reject\":5,\"code\":\"RATE_LIMITED\"");
+    end();
+}
+
 /* ── Named producers ────────────────────────────────────────────────────────────────────────── */
 
 static void resume_goes_on(void **state)
@@ -500,6 +522,7 @@ int main(void)
         cmocka_unit_test(nobody_without_a_token),
         cmocka_unit_test(no_room),
         cmocka_unit_test(too_fast),
+        cmocka_unit_test(held_back_costs_nothing),
         cmocka_unit_test(resume_goes_on),
         cmocka_unit_test(another_shards_producer),
         cmocka_unit_test(too_many_producers),
