@@ -109,6 +109,7 @@ static enum outcome adopt(struct writer *writer, struct source *source,
         count(writer->options.counters, COUNT_EVENTS_STORED, stands - source->stored);
     source_rewind(source, stands);
     source_stored(source, stands);
+    source_seen(source, clock_mono_ns());
     return OUTCOME_ON;
 }
 
@@ -181,6 +182,15 @@ static bool ready(const struct writer *writer, bool was_busy)
            clock_mono_ns() >= batch->begun_ns + (uint64_t)writer->options.linger_ms * MS;
 }
 
+/* A connection does not outlive its server, so one that is there speaks for all that was committed
+ * through it. (One that is half open may do so for as long as TCP's time limits: a minute.) */
+static void seen(struct writer *writer)
+{
+    uint64_t now_ns = clock_mono_ns();
+    for (unsigned i = 0; i < writer->options.sources; i++)
+        source_seen(&writer->source[i], now_ns);
+}
+
 /* Waits until the batch is ready to go. */
 static enum outcome gather_batch(struct writer *writer, bool was_busy)
 {
@@ -201,6 +211,7 @@ static enum outcome gather_batch(struct writer *writer, bool was_busy)
         sleeper_got_up(writer->options.sleeper);
         if (answer != ANSWER_OK)
             return outcome_of(writer, answer);
+        seen(writer);
     }
 }
 
@@ -353,6 +364,7 @@ static enum outcome store(struct writer *writer)
     enum answer answer = store_batch(writer->postgres, &busy, &job, &stage, &lot);
     if (answer == ANSWER_OK) {
         tell_shards(writer, checkpoints);
+        seen(writer);
         committed(writer, batch, dead_at, begun_ns);
         return OUTCOME_ON;
     }

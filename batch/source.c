@@ -328,6 +328,11 @@ void source_stored(struct source *source, uint64_t next)
     source->returned = false;
 }
 
+void source_seen(struct source *source, uint64_t now_ns)
+{
+    atomic_store_explicit(&source->progress->seen_ns, now_ns, memory_order_release);
+}
+
 void source_rewind(struct source *source, uint64_t next)
 {
     source->next = next;

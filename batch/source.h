@@ -68,6 +68,8 @@ void source_wake(struct source *source);
 
 /* Rows below `next` are stored: tells the shard. */
 void source_stored(struct source *source, uint64_t next);
+/* Postgres is there, and what it had it has still. */
+void source_seen(struct source *source, uint64_t now_ns);
 /* Begins anew at `next`, whatever was in batches. */
 void source_rewind(struct source *source, uint64_t next);
 

@@ -366,9 +366,10 @@ static int64_t sooner(int64_t a, int64_t b)
 }
 
 int64_t spool_tick(struct spool *spool, struct ring *ring, uint64_t now_ns, int64_t wall_us,
-                   uint64_t stored)
+                   uint64_t stored, uint64_t seen_ns)
 {
     spool->wall_us = wall_us;
+    spool->seen_ns = seen_ns;
     bool went_back = stored < spool->stored;
     spool->stored = stored;
     /* Nothing may be removed on the strength of what was true before. */

@@ -130,10 +130,12 @@ NODISCARD bool spool_mark(struct spool *spool, struct span name, uint64_t count)
 void spool_commit(struct spool *spool, struct ring *ring, uint64_t now_ns, int64_t wall_us);
 void spool_complete(struct spool *spool, struct ring *ring, const struct completion *completion,
                     uint64_t now_ns);
-/* Returns ns until it wants another tick, -1: none. stored: what progress says;
- * it may go back, and then nothing from there on is removed until it has been stored again. */
+/* Returns ns until it wants another tick, -1: none. stored, seen_ns: what progress says. `stored`
+ * may go back, and then nothing from there on is removed until it has been stored again. What was
+ * stored shortly before Postgres was seen last may be gone when it comes back, so retain_us has
+ * only passed when Postgres has been seen that much later. */
 int64_t spool_tick(struct spool *spool, struct ring *ring, uint64_t now_ns, int64_t wall_us,
-                   uint64_t stored);
+                   uint64_t stored, uint64_t seen_ns);
 
 uint64_t spool_next(const struct spool *spool);    /* the sequence that the next row will get */
 uint64_t spool_durable(const struct spool *spool); /* all below are durable */

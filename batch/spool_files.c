@@ -268,7 +268,9 @@ static bool space_is_short(const struct spool *spool)
     return bytes > spool->options.bytes_max / 100 * PERCENT_EARLY;
 }
 
-/* ns until `segment` may go; 0: now; -1: time alone does not bring it. */
+/* ns until `segment` may go; 0: now; -1: time alone does not bring it. While Postgres is away
+ * nobody knows what it will have when it is back: the standby that takes over may lack the last of
+ * what it had, however long that is ago by then. */
 static int64_t until_burial(const struct spool *spool, const struct segment *segment,
                             uint64_t now_ns)
 {
@@ -279,9 +281,9 @@ static int64_t until_burial(const struct spool *spool, const struct segment *seg
     if (!succeeded || segment->number >= spool->marks_from)
         return -1;
     uint64_t at_ns = segment->stored_ns + (uint64_t)spool->options.retain_us * 1000;
-    if (now_ns >= at_ns || space_is_short(spool))
+    if ((now_ns >= at_ns && spool->seen_ns >= at_ns) || space_is_short(spool))
         return 0;
-    return (int64_t)(at_ns - now_ns);
+    return now_ns >= at_ns ? -1 : (int64_t)(at_ns - now_ns);
 }
 
 static void bury(struct spool *spool, struct ring *ring, struct segment *segment)

@@ -162,6 +162,7 @@ struct spool {
     uint64_t next_number;
 
     uint64_t next, durable, stored;
+    uint64_t seen_ns;        /* when Postgres was there last */
     uint64_t retired;        /* blocks that became durable and had something in them */
     uint64_t witnessed;      /* of these, a later block on the disk says so */
     uint64_t quiet_ns;       /* when the last commit was retired */

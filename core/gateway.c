@@ -295,8 +295,10 @@ static int64_t tick(void *self, struct turn *turn)
     struct gateway *gateway = self;
     if (turn->now_ns >= gateway->gauges_ns)
         set_gauges(gateway, turn);
-    int64_t next =
-        spool_tick(gateway->spool, turn->ring, turn->now_ns, turn->wall_us, stored(gateway));
+    uint64_t seen_ns = atomic_load_explicit(&gateway->node->progress[gateway->shard].seen_ns,
+                                            memory_order_acquire);
+    int64_t next = spool_tick(gateway->spool, turn->ring, turn->now_ns, turn->wall_us,
+                              stored(gateway), seen_ns);
     next = sooner(next, gateway_sessions_due(&gateway->sessions, turn));
     next = sooner(next, gateway_live_tick(&gateway->live, turn));
     next = sooner(next, gateway_sessions_tick(&gateway->sessions, turn));

@@ -34,7 +34,8 @@ struct turn {
 struct progress {
     _Atomic uint64_t durable; /* events with sequence < durable are on disk */
     _Atomic uint64_t blocks; /* so many blocks of this boot are on disk, those without events too */
-    _Atomic uint64_t stored; /* events with sequence < stored are committed in Postgres */
+    _Atomic uint64_t stored; /* events with sequence < stored are committed in Postgres … */
+    _Atomic uint64_t seen_ns; /* … as it was last heard to be there, monotonic; 0: never */
 };
 
 struct house {

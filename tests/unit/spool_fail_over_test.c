@@ -74,11 +74,34 @@ static void stored_goes_back_at_the_last_moment(void **state)
     kit_fini(&kit);
 }
 
+/* Postgres is gone before retain_us has passed, and comes back when it has long passed: as a standby
+ * that lacks what was stored last. */
+static void away_for_longer_than_segments_are_kept(void **state)
+{
+    (void)state;
+    struct kit kit;
+    init_full(&kit);
+    kit.stored = ROWS;
+    uint64_t segments = segments_after(&kit, 2);
+    kit.gone_ns = kit.now_ns;
+    assert_int_equal(segments_after(&kit, 3 * RETAIN_MS), segments);
+    kit.gone_ns = 0;
+    kit.stored = 0;
+    assert_int_equal(segments_after(&kit, 1000), segments);
+    kit_check_disk(&kit, 0, ROWS);
+    kit.stored = ROWS;
+    assert_int_equal(segments_after(&kit, 2), segments);
+    assert_true(segments_after(&kit, RETAIN_MS + 1000) < segments);
+    kit_close(&kit);
+    kit_fini(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stored_goes_back),
         cmocka_unit_test(stored_goes_back_at_the_last_moment),
+        cmocka_unit_test(away_for_longer_than_segments_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

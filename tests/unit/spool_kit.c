@@ -31,6 +31,7 @@ struct kit {
     struct ring ring;
     uint64_t now_ns;
     uint64_t stored;
+    uint64_t gone_ns; /* Postgres is away since then; 0: it is there */
     bool snapshots;
     char why[512];
     /* what recovery told */
@@ -222,7 +223,7 @@ static void kit_tick(struct kit *kit, uint64_t ns)
 {
     kit->now_ns += ns;
     (void)spool_tick(kit->spool, &kit->ring, kit->now_ns, 1000000 + (int64_t)kit->now_ns / 1000,
-                     kit->stored);
+                     kit->stored, kit->gone_ns > 0 ? kit->gone_ns : kit->now_ns);
 }
 
 /* Everything that is asked of the ring, and what follows from it, in order. */
