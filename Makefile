@@ -34,7 +34,7 @@ UNITS   := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/*_test.c))
 FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/*_fuzz.c))
 PERFS   := $(patsubst %.c,$(OUT)/%,$(wildcard perf/*.c)) $(OUT)/perf/load/load
 # The simulation replaces these: see core/ring.h.
-SEAM    := core/ring.c core/file.c core/clock.c core/socket.c core/region.c
+SEAM    := core/ring.c core/file.c core/clock.c core/socket.c core/region.c batch/postgres.c
 SIM_LIBRARY_OBJECTS := $(filter-out $(SEAM:%.c=$(OUT)/%.o),$(OBJECTS))
 SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sim/*.c))
 

@@ -2,8 +2,8 @@
 #include "ws/hub.h"
 
 #include "tests/sim/check.h"
-#include "tests/sim/database.h"
 #include "tests/sim/disk.h"
+#include "tests/sim/fiber.h"
 #include "tests/sim/net.h"
 #include "tests/sim/ring.h"
 #include "ws/dashboard.h"
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAIL_LETTERS = 1024, DEDUP_IDS = 2048, WRITER_BELL = 400 };
+enum { MAIL_LETTERS = 1024, DEDUP_IDS = 2048 };
 
 /* ── Recovery ───────────────────────────────────────────────────────────────────────────────── */
 
@@ -89,7 +89,7 @@ static int make_gateway(struct box *box, struct seat *seat)
         .producers = seat->producers,
         .to_writer = seat->to_writer,
         .from_writer = seat->from_writer,
-        .writer_sleeper = &box->writer_sleeper,
+        .writer_sleeper = &box->writer_sleeper[seat->index % box->options.writers],
         .tokens_max = 4,
     };
     return gateway_open(&seat->gateway, &options, box->why);
@@ -133,7 +133,11 @@ static void clear(struct box *box)
     memset(box->progress, 0, sizeof box->progress);
     memset(box->counters, 0, sizeof box->counters);
     memset(box->seat, 0, sizeof box->seat);
-    box->writer_sleeper = (struct sleeper){.asleep = 1, .doorbell = WRITER_BELL};
+    memset(box->writer_counters, 0, sizeof box->writer_counters);
+    memset(box->writer, 0, sizeof box->writer);
+    memset(box->sources, 0, sizeof box->sources);
+    for (unsigned i = 0; i < box->options.writers; i++)
+        box->writer_sleeper[i] = (struct sleeper){.doorbell = FIBER_BELL_FIRST + (int)i};
     box->dedup = dedup_open(DEDUP_IDS, DEDUP_WINDOW_MAX_S);
     for (unsigned i = 0; i < box->options.shards; i++) {
         struct seat *seat = &box->seat[i];
@@ -165,7 +169,8 @@ static int make(struct box *box)
         .dedup_secret = spool_directory_secret(box->directory),
         .progress = box->progress,
         .stats = &box->stats,
-        .writers = 1, /* the model: nothing but a health page would ask for more */
+        .writer = box->writer,
+        .writers = box->options.writers,
         .shards = box->options.shards,
         .hubs = box->hubs,
         .routes = box->routes,
@@ -174,6 +179,55 @@ static int make(struct box *box)
     };
     for (unsigned i = 0; result == 0 && i < box->options.shards; i++)
         result = make_seat(box, i);
+    return result;
+}
+
+static void add_source(struct box *box, struct seat *seat)
+{
+    unsigned writer = seat->index % box->options.writers;
+    box->source[writer][box->sources[writer]++] = (struct writer_source){
+        .shard = seat->index,
+        .epoch = spool_directory_epoch(box->directory),
+        .durable_at_start = seat->recovery.next,
+        .blocks = seat->to_writer,
+        .returns = seat->from_writer,
+        .shard_sleeper = shard_sleeper(seat->shard),
+    };
+}
+
+static int make_writer(struct box *box, unsigned index)
+{
+    struct writer_options options = {
+        .index = index,
+        .conninfo = "simulated",
+        .node = CHECK_NODE,
+        .directory = CHECK_DIRECTORY,
+        .create_tables = box->options.create_tables,
+        .batch_rows_max = box->options.rows_max,
+        .batch_bytes_max = box->options.bytes_max_batch,
+        .linger_ms = box->options.linger_ms,
+        .retry_min_ms = 5,
+        .retry_max_ms = 100,
+        .hold_retry_ms = box->options.hold_ms,
+        .streams = box->streams,
+        .progress = box->progress,
+        .counters = &box->writer_counters[index],
+        .sleeper = &box->writer_sleeper[index],
+        .source = box->source[index],
+        .sources = box->sources[index],
+    };
+    return writer_open(&box->writer[index], &options, box->why);
+}
+
+static int make_writers(struct box *box)
+{
+    int result = 0;
+    for (unsigned i = 0; i < box->options.shards; i++)
+        add_source(box, &box->seat[i]);
+    for (unsigned i = 0; result == 0 && i < box->options.writers; i++)
+        result = make_writer(box, i);
+    for (unsigned i = 0; result == 0 && i < box->options.writers; i++)
+        result = writer_start(box->writer[i], box->why);
     return result;
 }
 
@@ -201,6 +255,7 @@ static void note_counters(const struct box *box)
         world.saw[SAW_THROTTLED] += counted(counters, COUNT_THROTTLED);
         world.saw[SAW_COMMIT_FAILURES] += counted(counters, COUNT_COMMIT_FAILURES);
         world.saw[SAW_DUPLICATES] += counted(counters, COUNT_EVENTS_DUPLICATE);
+        world.saw[SAW_BLOCKS_READ] += counted(&box->writer_counters[i], COUNT_BLOCKS_REREAD);
     }
 }
 
@@ -222,9 +277,24 @@ static void unmake_seat(struct seat *seat)
     producers_close(seat->producers);
 }
 
+static void unmake_writers(struct box *box)
+{
+    for (unsigned i = 0; i < box->options.writers; i++)
+        if (box->writer[i] != NULL)
+            writer_stop(box->writer[i], world.now_ns);
+    fibers_end();
+    for (unsigned i = 0; i < box->options.writers; i++) {
+        if (box->writer[i] == NULL)
+            continue;
+        writer_join(box->writer[i]);
+        writer_close(box->writer[i]);
+        box->writer[i] = NULL;
+    }
+}
+
 static void unmake(struct box *box)
 {
-    database_let_go(box->database);
+    unmake_writers(box);
     note_counters(box);
     for (unsigned i = 0; i < box->options.shards; i++)
         unmake_seat(&box->seat[i]);
@@ -285,10 +355,11 @@ int box_boot(struct box *box)
     int result = make(box);
     if (result == 0)
         result = open_doors(box);
+    if (result == 0)
+        result = make_writers(box);
     if (result != 0 || !world.power)
         return refused(box, result != 0 ? result : -EIO);
     box->up = true;
-    database_meet(box->database, box);
     check_spool(box, "after a start");
     return 0;
 }
@@ -336,7 +407,7 @@ static uint64_t seat_next_ns(const struct seat *seat)
 
 uint64_t box_next_ns(const struct box *box)
 {
-    uint64_t next = NEVER;
+    uint64_t next = box->up ? fibers_next_ns() : NEVER;
     for (unsigned i = 0; box->up && i < box->options.shards; i++) {
         uint64_t seat = seat_next_ns(&box->seat[i]);
         uint64_t ring = world.ring[i] == NULL ? NEVER : ring_next_ns(world.ring[i]);
@@ -380,6 +451,8 @@ void box_work(struct box *box)
         if (seat_next_ns(seat) <= world.now_ns)
             seat_work(seat);
     }
+    if (world.power)
+        fibers_work();
     if (world.power && box->stopping)
         rest(box);
 }
@@ -403,8 +476,7 @@ bool box_is_drained(const struct box *box)
 
 /* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
 
-void box_open(struct box *box, const struct box_options *options, struct ledger *ledger,
-              struct database *database)
+void box_open(struct box *box, const struct box_options *options, struct ledger *ledger)
 {
     static const char *const settings[] = {
         "auth.required=no",      "node.shutdown_s=3600",  "limits.idle_ms=20000",
@@ -414,7 +486,6 @@ void box_open(struct box *box, const struct box_options *options, struct ledger 
     memset(box, 0, sizeof *box);
     box->options = *options;
     box->ledger = ledger;
-    box->database = database;
     box->streams = streams_open();
     must(box->streams != NULL && streams_add_defaults(box->streams, why) == 0);
     must(config_load(&box->config, NULL, NULL, settings, COUNT_OF(settings), stderr) == 0);

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The box: the machine with ringmain on it, as core/serve.c would put it together: directory,
- * recovery, de-duplication, gateways and shards. Everything in it is the real thing, but for the
- * writer (tests/sim/database.h).
+ * recovery, de-duplication, gateways, shards and writers. Everything in it is the real thing.
  */
 #ifndef TESTS_SIM_BOX_H
 #define TESTS_SIM_BOX_H
 
 #include "core/gateway.h"
 #include "tests/sim/ledger.h"
-
-struct database;
 
 struct seat {
     struct box *box;
@@ -32,12 +29,14 @@ struct box_options {
     int64_t retain_us;
     unsigned in_flight, receive_buffers, receive_bytes;
     bool direct;
+    unsigned writers, rows_max, linger_ms, hold_ms;
+    size_t bytes_max_batch;
+    bool create_tables;
 };
 
 struct box {
     struct box_options options;
     struct ledger *ledger;
-    struct database *database;
     struct config config;
     struct streams *streams;
     struct jwt_keys *keys;
@@ -49,16 +48,18 @@ struct box {
     struct route_table *routes;
     struct dashboard *dashboard;
     struct progress progress[SHARDS_MAX];
-    struct counters counters[WORLD_SHARDS_MAX];
-    struct sleeper writer_sleeper;
+    struct counters counters[WORLD_SHARDS_MAX], writer_counters[WORLD_SHARDS_MAX];
+    struct sleeper writer_sleeper[WORLD_SHARDS_MAX];
+    struct writer_source source[WORLD_SHARDS_MAX][WORLD_SHARDS_MAX]; /* of each writer */
+    unsigned sources[WORLD_SHARDS_MAX];
+    struct writer *writer[WORLD_SHARDS_MAX];
     struct seat seat[WORLD_SHARDS_MAX];
     bool up, stopping;
     unsigned boots;
     char why[512];
 };
 
-void box_open(struct box *box, const struct box_options *options, struct ledger *ledger,
-              struct database *database);
+void box_open(struct box *box, const struct box_options *options, struct ledger *ledger);
 void box_close(struct box *box);
 
 /* 0, or why it did not start: then try again later. What recovery found is checked. */

@@ -2,7 +2,7 @@
 #include "tests/sim/check.h"
 
 #include "batch/copy.h"
-#include "tests/sim/database.h"
+#include "tests/sim/server.h"
 
 void check_block(const struct box *box, const struct block_view *view, void *context,
                  void (*each)(void *context, uint64_t sequence, struct event_name event))
@@ -67,9 +67,10 @@ static void look_into(struct box *box, unsigned shard, uint64_t from, uint64_t t
     spool_reader_close(reader);
 }
 
-static void look_into_shard(struct box *box, unsigned shard, uint64_t next)
+static void look_into_shard(struct box *box, const struct spool_directory *directory,
+                            unsigned shard, uint64_t next)
 {
-    uint64_t checkpoint = database_checkpoint(box->database, shard);
+    uint64_t checkpoint = server_checkpoint(world.server, shard, spool_directory_epoch(directory));
     if (checkpoint > next)
         blame("shard %u: Postgres has %llu events, the spool only %llu", shard,
               (unsigned long long)checkpoint, (unsigned long long)next);
@@ -82,7 +83,7 @@ void check_spool(struct box *box, const char *where)
     world.looking = true;
     ledger_look(box->ledger);
     for (unsigned i = 0; i < box->options.shards; i++)
-        look_into_shard(box, i, box->seat[i].recovery.next);
+        look_into_shard(box, box->directory, i, box->seat[i].recovery.next);
     ledger_looked(box->ledger, where);
     world.looking = looking;
 }
@@ -96,7 +97,7 @@ static void check_image_shard(struct box *box, struct spool_directory *directory
     options.shared = directory;
     options.counters = &counters;
     if (spool_recover(&options, &recovery, why) == 0)
-        look_into_shard(box, shard, recovery.next);
+        look_into_shard(box, directory, shard, recovery.next);
     else
         blame("the durable image can't be recovered: %s", why);
 }

@@ -80,16 +80,26 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* So many of the `length` bytes at `offset` are zeros that nobody has written. */
+static size_t zeros_at(const struct inode *inode, uint64_t offset, size_t length)
+{
+    size_t zeros = 0;
+    while (zeros < length && inode->leaf[(offset + zeros) / PAGE].cache == NULL)
+        zeros += PAGE - (size_t)(offset + zeros) % PAGE;
+    return smaller(zeros, length);
+}
+
 void inode_get(const struct inode *inode, void *bytes, size_t length, uint64_t offset)
 {
     uint8_t *to = bytes;
     while (length > 0) {
-        size_t at = (size_t)offset % PAGE, some = smaller(length, PAGE - at);
-        const struct page *page = inode->leaf[offset / PAGE].cache;
-        if (page == NULL)
+        size_t at = (size_t)offset % PAGE, some = zeros_at(inode, offset, length);
+        if (some > 0) {
             memset(to, 0, some);
-        else
-            memcpy(to, page->bytes + at, some);
+        } else {
+            some = smaller(length, PAGE - at);
+            memcpy(to, inode->leaf[offset / PAGE].cache->bytes + at, some);
+        }
         to += some;
         offset += some;
         length -= some;

@@ -8,8 +8,7 @@
 void ledger_begin(struct ledger *ledger)
 {
     memset(ledger, 0, sizeof *ledger);
-    for (unsigned i = 0; i < PRODUCERS_MAX; i++)
-        ledger->last_stored[i] = -1;
+    ledger_order_begin(ledger);
 }
 
 static struct fact *fact_of(struct ledger *ledger, struct event_name event)
@@ -31,32 +30,90 @@ static struct span column(struct span row, unsigned index)
     return (struct span){0};
 }
 
+static struct span column_named(const struct stream *stream, struct span row, const char *name)
+{
+    for (unsigned i = 0; i < stream->columns; i++)
+        if (strcmp(stream->column[i].name, name) == 0)
+            return column(row, i);
+    return (struct span){0};
+}
+
+/* {"pad":"777…"}: as many as were sent, of the one digit. */
+static bool is_whole(const struct ledger *ledger, const struct stream *stream, struct span row,
+                     struct event_name event)
+{
+    static const char head[] = "{\"pad\":\"";
+    struct span data = column_named(stream, row, "data");
+    if (data.at == NULL)
+        data = column_named(stream, row, "metadata");
+    const uint8_t *pad =
+        data.length < sizeof head ? NULL : memmem(data.at, data.length, head, sizeof head - 1);
+    unsigned bytes = ledger->fact[event.producer][event.number].pad;
+    if (pad == NULL)
+        return false;
+    pad += sizeof head - 1;
+    if (data.at + data.length != pad + bytes + 2 || memcmp(pad + bytes, "\"}", 2) != 0)
+        return false;
+    return bytes == 0 ||
+           (pad[0] == '0' + event.number % 10 && memcmp(pad, pad + 1, bytes - 1) == 0);
+}
+
 bool ledger_name(const struct ledger *ledger, const struct stream *stream, struct span row,
                  struct event_name *out)
 {
     char text[32] = "";
-    for (unsigned i = 0; i < stream->columns; i++) {
-        struct span value = column(row, i);
-        if (strcmp(stream->column[i].name, "user_id") == 0 && value.length < sizeof text)
-            memcpy(text, value.at, value.length);
-    }
+    struct span value = column_named(stream, row, "user_id");
+    if (value.length < sizeof text && value.length > 0)
+        memcpy(text, value.at, value.length);
     if (sscanf(text, "p%u-%u", &out->producer, &out->number) == 2 &&
-        out->producer < PRODUCERS_MAX && out->number < ledger->events[out->producer])
+        out->producer < PRODUCERS_MAX && out->number < ledger->events[out->producer]) {
+        if (!is_whole(ledger, stream, row, *out))
+            blame("the row of p%u-%u is not what was sent", out->producer, out->number);
         return true;
+    }
     blame("a row of the stream %s is nobody's event: `%s`", stream->name, text);
     return false;
 }
 
-void ledger_stored(struct ledger *ledger, struct event_name event)
+static unsigned times(const struct fact *fact)
+{
+    return (unsigned)fact->stored + fact->buried;
+}
+
+void ledger_stored(struct ledger *ledger, struct event_name event, bool buried)
 {
     struct fact *fact = fact_of(ledger, event);
-    int *last = &ledger->last_stored[event.producer];
-    saw(SAW_ROWS_STORED);
-    ledger->rows++;
-    if (++fact->stored > 1)
-        blame("p%u-%u is stored %u times", event.producer, event.number, fact->stored);
+    saw(buried ? SAW_ROWS_BURIED : SAW_ROWS_STORED);
+    fact->buried += buried;
+    fact->stored += !buried;
+    fact->was_stored = true;
+    if (times(fact) > 1)
+        blame("p%u-%u is stored %u times and buried %u times", event.producer, event.number,
+              fact->stored, fact->buried);
+    if (buried != (fact->poison != POISON_NONE))
+        blame("p%u-%u is %s", event.producer, event.number,
+              buried ? "buried, and nothing is wrong with it" : "stored, and Postgres refuses it");
     if (fact->bad)
         blame("p%u-%u is stored and was to be refused", event.producer, event.number);
+    ledger_order(ledger, event);
+}
+
+void ledger_unstored(struct ledger *ledger, struct event_name event, bool buried)
+{
+    struct fact *fact = fact_of(ledger, event);
+    fact->buried -= buried;
+    fact->stored -= !buried;
+}
+
+void ledger_order_begin(struct ledger *ledger)
+{
+    for (unsigned i = 0; i < PRODUCERS_MAX; i++)
+        ledger->last_stored[i] = -1;
+}
+
+void ledger_order(struct ledger *ledger, struct event_name event)
+{
+    int *last = &ledger->last_stored[event.producer];
     if (ledger->in_order[event.producer] && (int)event.number < *last)
         blame("p%u-%u is stored behind p%u-%d", event.producer, event.number, event.producer,
               *last);
@@ -69,7 +126,7 @@ void ledger_told(struct ledger *ledger, struct event_name event, bool stored)
     if (fact->bad)
         return;
     fact->told = true;
-    if (stored && fact->stored == 0)
+    if (stored && !fact->was_stored)
         blame("p%u-%u is acknowledged as stored and is not", event.producer, event.number);
 }
 
@@ -86,9 +143,9 @@ void ledger_found(struct ledger *ledger, struct event_name event)
 {
     struct fact *fact = fact_of(ledger, event);
     int *last = &ledger->last_found[event.producer];
-    if (++fact->found + fact->stored > 1)
+    if (++fact->found + times(fact) > 1)
         blame("p%u-%u is in the spool (%u times) and stored (%u times)", event.producer,
-              event.number, fact->found, fact->stored);
+              event.number, fact->found, times(fact));
     if (ledger->in_order[event.producer] && (int)event.number < *last)
         blame("p%u-%u is in the spool behind p%u-%d", event.producer, event.number, event.producer,
               *last);
@@ -100,7 +157,7 @@ void ledger_looked(const struct ledger *ledger, const char *where)
     for (unsigned i = 0; i < PRODUCERS_MAX; i++) {
         for (unsigned j = 0; j < ledger->events[i]; j++) {
             const struct fact *fact = &ledger->fact[i][j];
-            if (fact->told && fact->stored + fact->found == 0)
+            if (fact->told && times(fact) + fact->found == 0)
                 blame("p%u-%u was acknowledged and is lost %s", i, j, where);
         }
     }
@@ -110,6 +167,6 @@ void ledger_close(const struct ledger *ledger)
 {
     for (unsigned i = 0; i < PRODUCERS_MAX; i++)
         for (unsigned j = 0; j < ledger->events[i]; j++)
-            if (!ledger->fact[i][j].bad && ledger->fact[i][j].stored != 1)
-                blame("p%u-%u is stored %u times at the end", i, j, ledger->fact[i][j].stored);
+            if (!ledger->fact[i][j].bad && times(&ledger->fact[i][j]) != 1)
+                blame("p%u-%u is stored %u times at the end", i, j, times(&ledger->fact[i][j]));
 }

@@ -4,7 +4,8 @@
  * something leaves ringmain: an acknowledgement's bytes, a row in the database, an event found in
  * the spool. Each entry is judged at once.
  *
- *   an event is stored at most once, and never if it was refused
+ *   an event is stored at most once, as it was sent, and never if it was refused
+ *   what Postgres refuses for good is buried instead, and nothing else is
  *   a named producer's events are stored in its order
  *   what was acknowledged as stored is stored; what was acknowledged at all is stored or in the
  *   spool, exactly once, whenever one looks
@@ -20,10 +21,23 @@
 
 enum { PRODUCERS_MAX = 8, EVENTS_MAX = 256 };
 
+/* How Postgres refuses an event that the doors let in. */
+enum poison {
+    POISON_NONE,
+    POISON_VALUE,      /* class 22, COPY names the line */
+    POISON_CONSTRAINT, /* class 23, COPY names the line */
+    POISON_STATEMENT,  /* a trigger's: nobody knows which row it was */
+    POISON_COMMIT,     /* a deferred constraint: the same, at the commit */
+    POISONS
+};
+
 struct fact {
-    bool bad;  /* it must be refused */
-    bool told; /* somebody was told that it is safe */
-    uint8_t stored, found;
+    bool bad;        /* it must be refused at the door */
+    bool told;       /* somebody was told that it is safe */
+    bool was_stored; /* some time; a fail-over may have taken it away */
+    enum poison poison;
+    uint8_t stored, buried, found;
+    unsigned pad; /* bytes of its data: see producer.c */
 };
 
 struct ledger {
@@ -31,7 +45,6 @@ struct ledger {
     unsigned events[PRODUCERS_MAX];
     bool in_order[PRODUCERS_MAX]; /* a named one */
     int last_stored[PRODUCERS_MAX], last_found[PRODUCERS_MAX];
-    uint64_t rows;
 };
 
 struct event_name {
@@ -43,7 +56,12 @@ void ledger_begin(struct ledger *ledger);
 /* Whose event is this row? False: nobody's, and that is blamed. */
 bool ledger_name(const struct ledger *ledger, const struct stream *stream, struct span row,
                  struct event_name *out);
-void ledger_stored(struct ledger *ledger, struct event_name event);
+/* In Postgres: as a row, or among the dead letters; and that it is so no more. */
+void ledger_stored(struct ledger *ledger, struct event_name event, bool buried);
+void ledger_unstored(struct ledger *ledger, struct event_name event, bool buried);
+/* After a fail-over: what is stored still, in order. */
+void ledger_order_begin(struct ledger *ledger);
+void ledger_order(struct ledger *ledger, struct event_name event);
 void ledger_told(struct ledger *ledger, struct event_name event, bool stored);
 
 /* A look into the spool: begin, each event in order, end. */

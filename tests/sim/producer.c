@@ -64,6 +64,19 @@ static struct value draw_value(struct client *client, unsigned number)
     return value;
 }
 
+static void note_value(const struct client *client, unsigned number)
+{
+    const struct client_options *options = &client->options;
+    const struct value *value = &client->value[number];
+    struct fact *fact = &client->ledger->fact[options->index][number];
+    fact->bad = fact->bad || value->bad != GOOD;
+    if (fact->bad)
+        return;
+    fact->pad = value->pad;
+    if (options->poison_in > 0 && once_in(options->poison_in))
+        fact->poison = (enum poison)between(1, POISONS - 1);
+}
+
 /* What it will send, all of it, and what it must come to. */
 static void draw_values(struct client *client)
 {
@@ -80,8 +93,7 @@ static void draw_values(struct client *client)
             ledger->fact[options->index][i].bad = true; /* this number is never used */
             client->value[i] = *earlier;
         }
-        if (client->value[i].bad != GOOD)
-            ledger->fact[options->index][i].bad = true;
+        note_value(client, i);
     }
 }
 

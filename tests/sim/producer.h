@@ -17,12 +17,13 @@ struct client_options {
     unsigned index;
     unsigned values;
     bool named, with_ids, length32;
-    bool stored;       /* the acknowledgement it asks for: stored, not spooled */
-    unsigned window;   /* values that may be unacknowledged */
-    unsigned bad_in;   /* one in so many values is bad; 0: none */
-    unsigned again_in; /* one in so many is an earlier event again; 0: none */
-    unsigned large_in; /* one in so many is large */
-    uint64_t think_ns; /* between values, about */
+    bool stored;        /* the acknowledgement it asks for: stored, not spooled */
+    unsigned window;    /* values that may be unacknowledged */
+    unsigned bad_in;    /* one in so many values is bad; 0: none */
+    unsigned again_in;  /* one in so many is an earlier event again; 0: none */
+    unsigned large_in;  /* one in so many is large */
+    unsigned poison_in; /* one in so many is what Postgres refuses */
+    uint64_t think_ns;  /* between values, about */
 };
 
 struct client *client_open(const struct client_options *options, struct ledger *ledger);

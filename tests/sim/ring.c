@@ -9,6 +9,7 @@
 #include "tests/sim/ring.h"
 #include "core/crc32c.h"
 #include "tests/sim/disk.h"
+#include "tests/sim/fiber.h"
 #include "tests/sim/net.h"
 
 #include <errno.h>
@@ -194,12 +195,12 @@ int ring_doorbell(const struct ring *ring)
     return DOORBELL_FIRST + (int)ring->index;
 }
 
-/* Stands before the C library's: core/mail.c wakes with it. Unknown bells are the writer's. */
+/* Stands before the C library's: core/mail.c wakes with it. Other bells are the writers'. */
 int eventfd_write(int bell, eventfd_t value)
 {
     (void)value;
     if (bell < DOORBELL_FIRST || bell >= DOORBELL_FIRST + WORLD_SHARDS_MAX)
-        world.writer_rung++;
+        fiber_ring(bell);
     else if (world.ring[bell - DOORBELL_FIRST] != NULL)
         ring_bell(world.ring[bell - DOORBELL_FIRST]);
     return 0;

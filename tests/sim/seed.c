@@ -7,16 +7,17 @@
 #include "tests/sim/seed.h"
 
 #include "tests/sim/box.h"
-#include "tests/sim/database.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/net.h"
 #include "tests/sim/producer.h"
+#include "tests/sim/server.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { STEPS_MAX = 3000000, SEGMENT_BYTES = 272 * 1024 /* a header and one full block */ };
 #define CHAOS_NS MILLISECONDS(1000)
+#define LONG_US  INT64_C(3600000000)
 #define DRAIN_NS MILLISECONDS(300000)
 
 /* ── Scenarios ──────────────────────────────────────────────────────────────────────────────── */
@@ -24,12 +25,14 @@ enum { STEPS_MAX = 3000000, SEGMENT_BYTES = 272 * 1024 /* a header and one full 
 struct scenario {
     const char *name;
     struct faults faults;
-    bool tight; /* a small spool that frees its segments; producers with names only */
+    bool tight;  /* a small spool that frees its segments */
+    bool poison; /* some events are such that Postgres refuses them */
 };
 
 static const struct scenario scenarios[] = {
     {"crashes lose nothing that was acknowledged",
      {.slow = 1000, .crash = 35000, .kill = 15000, .stop = 4000},
+     false,
      false},
     {"failing writes and fsyncs are never taken for success",
      {.write_fails = 600,
@@ -40,13 +43,29 @@ static const struct scenario scenarios[] = {
       .crash = 12000,
       .kill = 12000,
       .squeeze = 15000},
+     false,
      false},
     {"cut connections neither lose nor repeat",
      {.reset = 400, .vanish = 250, .dies_in_line = 1500, .accept_fails = 3000, .kill = 4000},
+     false,
      false},
     {"Postgres goes away, and nobody knows what it committed",
-     {.postgres_breaks = 12000, .postgres_away = 25000, .kill = 8000, .crash = 8000},
+     {.postgres_breaks = 3000,
+      .postgres_refuses = 500,
+      .postgres_away = 25000,
+      .kill = 8000,
+      .crash = 8000},
+     false,
      false},
+    {"Postgres refuses rows, a table does not fit, a standby takes over",
+     {.postgres_breaks = 400,
+      .postgres_refuses = 800,
+      .fail_over = 25000,
+      .break_table = 20000,
+      .kill = 4000,
+      .crash = 6000},
+     false,
+     true},
     {"a small spool holds producers back and frees what is stored",
      {.slow = 2000,
       .postgres_away = 25000,
@@ -54,7 +73,8 @@ static const struct scenario scenarios[] = {
       .kill = 5000,
       .squeeze = 8000,
       .names_fail = 500},
-     true},
+     true,
+     false},
     {"everything at once",
      {.write_fails = 200,
       .write_short = 200,
@@ -65,13 +85,17 @@ static const struct scenario scenarios[] = {
       .vanish = 80,
       .dies_in_line = 400,
       .accept_fails = 500,
-      .postgres_breaks = 4000,
+      .postgres_breaks = 800,
+      .postgres_refuses = 200,
       .postgres_away = 8000,
+      .fail_over = 5000,
+      .break_table = 3000,
       .crash = 15000,
       .kill = 8000,
       .stop = 3000,
       .squeeze = 5000},
-     false},
+     false,
+     true},
 };
 
 /* ── One seed ───────────────────────────────────────────────────────────────────────────────── */
@@ -94,29 +118,40 @@ static struct box_options draw_box(bool tight)
         .segment_bytes = SEGMENT_BYTES,
         .bytes_max = (tight ? between(4, 6) : 64) * SEGMENT_BYTES,
         .memory_bytes = (tight ? 13 : 24) * UINT64_C(262144),
-        .retain_us = tight ? (int64_t)below(300000) : INT64_C(3600000000),
+        .retain_us = tight || once_in(2) ? (int64_t)below(300000) : LONG_US,
         .in_flight = (unsigned)between(1, 4),
         .receive_buffers = 1u << between(1, 4),
         .receive_bytes = (unsigned)between(1, 16) * 512,
         .direct = once_in(2),
+        .rows_max = (unsigned)between(1, once_in(2) ? 12 : 400),
+        .bytes_max_batch = (size_t)between(1, 8) * 32768,
+        .linger_ms = once_in(3) ? 0 : (unsigned)between(1, 30),
+        .hold_ms = (unsigned)between(5, 100),
+        .create_tables = once_in(8),
     };
+    options.writers = (unsigned)between(1, options.shards);
     return options;
 }
 
-static struct client_options draw_client(unsigned index, bool tight)
+/* Ids are forgotten with the segments that they stand in: who relies on them needs a spool that
+ * keeps what is stored for as long. */
+static struct client_options draw_client(unsigned index, const struct scenario *scenario,
+                                         bool short_memory)
 {
-    bool named = tight || once_in(2);
+    bool tight = scenario->tight;
+    bool named = short_memory || once_in(2);
     struct client_options options = {
         .index = index,
         .values = (unsigned)between(5, tight ? 60 : 25),
         .named = named,
-        .with_ids = !named || (!tight && once_in(3)),
+        .with_ids = !named || (!short_memory && once_in(3)),
         .length32 = once_in(3),
         .stored = once_in(3),
         .window = 1u << below(7),
         .bad_in = once_in(2) ? 0 : (unsigned)between(3, 20),
         .again_in = once_in(2) ? 0 : (unsigned)between(3, 20),
         .large_in = once_in(2) ? 0 : (unsigned)between(tight ? 2 : 4, 20),
+        .poison_in = !scenario->poison || once_in(2) ? 0 : (unsigned)between(2, 12),
         .think_ns = once_in(4) ? 0 : MILLISECONDS(between(1, 60)),
     };
     return options;
@@ -135,10 +170,11 @@ static void begin(struct run *run)
     world.net = net_open();
     ledger_begin(&run->ledger);
     struct box_options options = draw_box(tight);
-    box_open(&run->box, &options, &run->ledger, database_open(&run->ledger));
+    box_open(&run->box, &options, &run->ledger);
+    world.server = server_open(&run->ledger, run->box.streams);
     run->clients = (unsigned)between(1, 4);
     for (unsigned i = 0; i < run->clients; i++) {
-        struct client_options client = draw_client(i, tight);
+        struct client_options client = draw_client(i, run->scenario, options.retain_us < LONG_US);
         run->client[i] = client_open(&client, &run->ledger);
         client_watch(run->client[i], &run->box, check_image);
     }
@@ -152,13 +188,12 @@ static void begin(struct run *run)
 
 static void end(struct run *run)
 {
-    struct database *database = run->box.database;
     for (unsigned i = 0; i < run->clients; i++)
         client_close(run->client[i]);
     if (run->box.up)
         box_crash(&run->box);
+    server_close(world.server);
     box_close(&run->box);
-    database_close(database);
     net_close(world.net);
     disk_close(world.disk);
 }
@@ -183,6 +218,18 @@ static void plan_squeeze(struct run *run)
     run->squeeze_end_ns = world.now_ns + MILLISECONDS(between(10, 600));
 }
 
+static void plan_postgres(const struct run *run)
+{
+    const struct faults *faults = &world.faults;
+    uint64_t retain_ns = (uint64_t)run->box.options.retain_us * 1000;
+    if (faulty(faults->postgres_away))
+        server_go_away(world.server, MILLISECONDS(between(5, 600)));
+    if (faulty(faults->fail_over))
+        server_fail_over(world.server, world.now_ns > retain_ns ? world.now_ns - retain_ns : 0);
+    if (faulty(faults->break_table))
+        server_break_table(world.server, MILLISECONDS(between(10, 400)));
+}
+
 static void plan(struct run *run)
 {
     const struct faults *faults = &world.faults;
@@ -196,8 +243,7 @@ static void plan(struct run *run)
         box_stop(&run->box);
     if (run->squeeze_end_ns == NEVER && faulty(faults->squeeze))
         plan_squeeze(run);
-    if (faulty(faults->postgres_away))
-        database_go_away(run->box.database, MILLISECONDS(between(5, 600)));
+    plan_postgres(run);
     if (once_in(20))
         world.wall_us += (int64_t)between(0, 4000000) - 2000000;
 }
@@ -219,6 +265,7 @@ static void calm(struct run *run)
     world.io_left = 0;
     world.crash_at_ack = world.killed = world.cruel = false;
     squeeze_end(run);
+    server_calm(world.server);
     for (unsigned i = 0; i < run->clients; i++)
         client_hurry(run->client[i]);
     tell("calm");
@@ -233,7 +280,7 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 
 static uint64_t next_ns(const struct run *run)
 {
-    uint64_t next = sooner(net_next_ns(), database_next_ns(run->box.database));
+    uint64_t next = sooner(net_next_ns(), server_next_ns(world.server));
     next = sooner(next, sooner(run->plan_ns, run->squeeze_end_ns));
     next = sooner(next, run->quiet ? NEVER : run->chaos_end_ns);
     next = sooner(next, run->box.up ? box_next_ns(&run->box) : run->boot_ns);
@@ -279,11 +326,20 @@ static void step(struct run *run)
     net_work();
     box_step(run);
     survive(run);
-    database_work(run->box.database);
-    survive(run);
+    server_work(world.server);
     for (unsigned i = 0; i < run->clients; i++)
         if (client_next_ns(run->client[i]) <= world.now_ns)
             client_work(run->client[i]);
+}
+
+/* What the writer thinks may be out of date: after a fail-over it has to store again. */
+static bool all_stored(const struct run *run)
+{
+    uint64_t epoch = spool_directory_epoch(run->box.directory);
+    for (unsigned i = 0; i < run->box.options.shards; i++)
+        if (server_checkpoint(world.server, i, epoch) < spool_durable(run->box.seat[i].spool))
+            return false;
+    return true;
 }
 
 static bool all_done(const struct run *run)
@@ -291,7 +347,7 @@ static bool all_done(const struct run *run)
     for (unsigned i = 0; i < run->clients; i++)
         if (!client_is_done(run->client[i]))
             return false;
-    return run->quiet && box_is_drained(&run->box);
+    return run->quiet && run->box.up && all_stored(run) && box_is_drained(&run->box);
 }
 
 /* False: something is wrong. */
@@ -324,8 +380,9 @@ static void live(struct run *run)
     box_stop(&run->box);
     if (!go_until(run, is_down, "the stop") || !go_until(run, is_up, "the last start"))
         return;
+    uint64_t epoch = spool_directory_epoch(run->box.directory);
     for (unsigned i = 0; i < run->box.options.shards; i++)
-        if (run->box.seat[i].recovery.next != database_checkpoint(run->box.database, i))
+        if (run->box.seat[i].recovery.next != server_checkpoint(world.server, i, epoch))
             blame("after a clean stop the spool of shard %u ends at another event than Postgres",
                   i);
 }

@@ -62,10 +62,18 @@ enum { WORLD_SHARDS_MAX = 2 };
     SIGHT(ACKS, "acknowledgements")                                                                \
     SIGHT(IMAGES_CHECKED, "durable images recovered behind an acknowledgement")                    \
     SIGHT(POSTGRES_AWAY, "times that Postgres was away")                                           \
-    SIGHT(COMMITS_UNKNOWN, "commits of unknown outcome")                                           \
-    SIGHT(ZOMBIES, "transactions that outlived their connection")                                  \
+    SIGHT(SESSIONS_BROKEN, "connections to Postgres that broke")                                   \
+    SIGHT(COMMITS_LOST, "commits of unknown outcome: never applied")                               \
+    SIGHT(COMMITS_APPLIED, "commits of unknown outcome: applied")                                  \
+    SIGHT(ZOMBIES, "commits of unknown outcome: applied, or refused, later")                       \
+    SIGHT(SLOW_ROLLBACKS, "transactions rolled back long after their connection had gone")         \
+    SIGHT(LOCK_WAITS, "checkpoints read behind somebody's lock")                                   \
     SIGHT(CHECKPOINT_REFUSED, "transactions refused by the checkpoint")                            \
-    SIGHT(BLOCKS_LENT, "blocks taken from memory")                                                 \
+    SIGHT(FAIL_OVERS, "fail-overs that lost transactions")                                         \
+    SIGHT(REFUSED_FOR_NOW, "transactions refused for now")                                         \
+    SIGHT(TABLES_BROKEN, "tables that did not fit for a while")                                    \
+    SIGHT(HOLDS, "batches held until something was mended")                                        \
+    SIGHT(ROWS_BURIED, "rows refused and buried")                                                  \
     SIGHT(BLOCKS_READ, "blocks read back from the spool")                                          \
     SIGHT(ROWS_STORED, "rows stored")
 
@@ -80,8 +88,10 @@ enum sight {
 struct faults {
     unsigned write_fails, write_short, sync_fails, names_fail, slow;
     unsigned reset, vanish, dies_in_line, accept_fails;
-    unsigned postgres_breaks, postgres_away;
-    unsigned crash, kill, stop, squeeze; /* at each of the plan's moments: see sim.c */
+    unsigned postgres_breaks, postgres_refuses; /* at each wait, at each statement */
+    /* At each of the plan's moments: see seed.c. */
+    unsigned crash, kill, stop, squeeze;
+    unsigned postgres_away, fail_over, break_table;
 };
 
 /* A trace costs more than what it tells of: of most seeds only the end is asked for, of a seed that
@@ -91,21 +101,22 @@ enum telling { TELL_NOTHING, TELL_THE_END, TELL_ALL };
 struct disk;
 struct net;
 struct ring;
+struct server;
 
 struct world {
     uint64_t seed, chance;
     uint64_t now_ns;
     int64_t wall_us;
     bool power;
-    bool killed;          /* the process went, not the machine: the page cache survives */
-    bool cruel;           /* the machine went, and nothing unsynced survives */
-    bool crash_at_ack;    /* the power goes when the next acknowledgement has left */
-    bool looking;         /* a check is under way: no faults, no crash */
-    uint64_t io_left;     /* I/O calls until the power goes; 0: it stays */
-    uint64_t writer_rung; /* times that the writer's doorbell was rung */
+    bool killed;       /* the process went, not the machine: the page cache survives */
+    bool cruel;        /* the machine went, and nothing unsynced survives */
+    bool crash_at_ack; /* the power goes when the next acknowledgement has left */
+    bool looking;      /* a check is under way: no faults, no crash */
+    uint64_t io_left;  /* I/O calls until the power goes; 0: it stays */
     struct faults faults;
     struct disk *disk;
     struct net *net;
+    struct server *server;
     struct ring *ring[WORLD_SHARDS_MAX];
     unsigned running;       /* the shard whose turn it is */
     jmp_buf asleep;         /* where a ring goes that has nothing to return: see tests/sim/ring.c */
