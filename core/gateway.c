@@ -121,18 +121,9 @@ static void add_route(struct gateway *gateway, struct http_route route)
     gateway->route[gateway->http.routes_count++] = route;
 }
 
-static void add_live_routes(struct gateway *gateway)
-{
-    struct http_route route[GATEWAY_ENGINEIO_ROUTES];
-    unsigned routes = gateway_engineio_routes(&gateway->live.engineio, route);
-    for (unsigned i = 0; i < routes; i++)
-        add_route(gateway, route[i]);
-}
-
 static void add_routes(struct gateway *gateway)
 {
     struct gateway_pages *pages = &gateway->pages;
-    add_live_routes(gateway);
     add_route(gateway, (struct http_route){.method = "POST",
                                            .path = "/events",
                                            .token = true,
@@ -253,6 +244,7 @@ static void draining(void *self, struct turn *turn)
 static void buried(void *self, struct turn *turn)
 {
     struct gateway *gateway = self;
+    (void)gateway_sessions_tick(&gateway->sessions, turn); /* whose poll broke off */
     gateway_live_buried(&gateway->live, turn);
 }
 
@@ -316,11 +308,9 @@ static bool is_open(void *self)
 static bool drained(void *self, struct turn *turn)
 {
     struct gateway *gateway = self;
-    if (gateway->drain_until_ns == 0) {
+    if (gateway->drain_until_ns == 0)
         gateway->drain_until_ns =
             turn->now_ns + (uint64_t)gateway->node->config->node_shutdown_s * 1000000000;
-        gateway_live_drain(&gateway->live, turn);
-    }
     bool late = turn->now_ns >= gateway->drain_until_ns;
     if (!spool_idle(gateway->spool) && !spool_failed(gateway->spool))
         return late && spool_stuck(gateway->spool); /* nobody was thanked for what is lost */

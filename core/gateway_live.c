@@ -47,7 +47,7 @@ bool gateway_live_open(struct gateway_live *live, const struct node *node, unsig
     if (live->hub == NULL || !open_live(live))
         return false;
     relay_init(&live->relay, live->hub, websocket);
-    return gateway_engineio_open(&live->engineio, node, shard, live->hub);
+    return true;
 }
 
 bool gateway_live_route(struct gateway_live *live, unsigned index, struct http_route *out)
@@ -74,7 +74,6 @@ bool gateway_live_route(struct gateway_live *live, unsigned index, struct http_r
 
 void gateway_live_close(struct gateway_live *live)
 {
-    gateway_engineio_close(&live->engineio);
     routes_close(live->routes);
     live_close(live->live);
     hub_close(live->hub);
@@ -91,27 +90,14 @@ void gateway_live_release(struct gateway_live *live, struct turn *turn)
     hub_flush(live->hub, turn);
 }
 
-void gateway_live_drain(struct gateway_live *live, struct turn *turn)
-{
-    gateway_engineio_drain(&live->engineio, turn);
-}
-
 void gateway_live_buried(struct gateway_live *live, struct turn *turn)
 {
-    (void)gateway_engineio_tick(&live->engineio, turn);
     hub_flush(live->hub, turn);
-}
-
-static int64_t sooner(int64_t a_ns, int64_t b_ns)
-{
-    return a_ns < 0 || (b_ns >= 0 && b_ns < a_ns) ? b_ns : a_ns;
 }
 
 int64_t gateway_live_tick(struct gateway_live *live, struct turn *turn)
 {
     hub_flush(live->hub, turn);
-    int64_t due = gateway_engineio_tick(&live->engineio, turn);
-    hub_flush(live->hub, turn);
-    due = sooner(due, hub_tick(live->hub, turn));
-    return sooner(due, live_tick(live->live, turn));
+    int64_t hub = hub_tick(live->hub, turn), due = live_tick(live->live, turn);
+    return hub < 0 || (due >= 0 && due < hub) ? due : hub;
 }

@@ -7,7 +7,6 @@
 #define CORE_GATEWAY_LIVE_H
 
 #include "core/gateway.h"
-#include "core/gateway_engineio.h"
 #include "proto/http.h"
 #include "ws/hub.h"
 #include "ws/live.h"
@@ -21,7 +20,6 @@ struct gateway_live {
     struct live *live;
     struct routes *routes;
     struct relay relay;
-    struct gateway_engineio engineio;
 };
 
 /* False: no memory; gateway_live_close() is still called. */
@@ -36,7 +34,6 @@ void gateway_live_close(struct gateway_live *live);
 void gateway_live_mail(struct gateway_live *live, struct turn *turn);
 void gateway_live_release(struct gateway_live *live, struct turn *turn);
 void gateway_live_buried(struct gateway_live *live, struct turn *turn);
-void gateway_live_drain(struct gateway_live *live, struct turn *turn);
 int64_t gateway_live_tick(struct gateway_live *live, struct turn *turn);
 
 #endif

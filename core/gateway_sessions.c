@@ -13,6 +13,13 @@ static uint64_t ns_of_ms(int64_t ms)
     return (uint64_t)ms * 1000000;
 }
 
+/* One answer takes at most half of what a connection may have queued. */
+static size_t poll_bytes(const struct config *config)
+{
+    int64_t half = config->limits_output_bytes / 2;
+    return (size_t)(half < config->socketio_max_payload ? half : config->socketio_max_payload);
+}
+
 static struct engineio_options door_options(const struct gateway_live *live,
                                             const struct websocket_options *websocket)
 {
@@ -25,7 +32,7 @@ static struct engineio_options door_options(const struct gateway_live *live,
         .ping_timeout_ns = ns_of_ms(config->socketio_ping_timeout_ms),
         .upgrade_ns = ns_of_ms(config->socketio_upgrade_timeout_ms),
         .payload_bytes = (size_t)config->socketio_max_payload,
-        .poll_bytes = (size_t)config->socketio_max_payload,
+        .poll_bytes = poll_bytes(config),
         .sessions_max = (size_t)config->limits_connections,
         .eio3 = config->socketio_eio3,
         .polling = config->socketio_polling,
@@ -95,6 +102,7 @@ bool gateway_sessions_open(struct gateway_sessions *sessions, const struct gatew
     if (!live->node->config->debug_echo)
         return sessions->door != NULL;
     options.ops = &engineio_echo_ops;
+    options.eio3 = true; /* the published suites ask for both */
     options.context = NULL;
     options.user_bytes = 0;
     sessions->echo = engineio_open(&options);
