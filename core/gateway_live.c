@@ -41,6 +41,7 @@ bool gateway_live_open(struct gateway_live *live, const struct node *node, unsig
         .queue_messages = (unsigned)config->live_queue_messages,
         .rooms_max = (unsigned)config->live_rooms_per_connection,
         .backlog_bytes = (size_t)config->live_backlog_bytes,
+        .sockets = node->sockets,
         .answer_users = (unsigned)config->live_answer_users,
     };
     live->hub = hub_open(&options);

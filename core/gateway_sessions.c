@@ -79,6 +79,7 @@ static bool open_socketio(struct gateway_sessions *sessions, const struct gatewa
 {
     struct socketio_options options = socketio_options(sessions, live);
     options.intake = intake;
+    options.sockets = live->node->sockets;
     options.admission = admission;
     sessions->socketio = socketio_open(&options, why);
     return sessions->socketio != NULL;

@@ -118,9 +118,10 @@ static int make_memory(struct server *server)
         dedup_open((uint64_t)server->config->dedup_ids, (uint32_t)server->config->dedup_window_s);
     server->hubs = hub_node_open(server->shards);
     server->allowance = allowance_open(ALLOWANCE_KEYS);
+    server->sockets = sockets_open(server->shards, (unsigned)server->config->metrics_max_series);
     if (server->progress == NULL || server->counters == NULL || server->stats == NULL ||
         server->dedup == NULL || server->hubs == NULL || server->allowance == NULL ||
-        !make_dashboard(server)) {
+        server->sockets == NULL || !make_dashboard(server)) {
         snprintf(server->why, SERVER_WHY, "no memory for %lld ids (dedup.ids)",
                  (long long)server->config->dedup_ids);
         return -ENOMEM;
@@ -149,6 +150,7 @@ static void fill_node(struct server *server)
         .shards = server->shards,
         .hubs = server->hubs,
         .allowance = server->allowance,
+        .sockets = server->sockets,
         .routes = server->routes,
         .dashboard = server->dashboard,
         .started_ns = clock_mono_ns(),
@@ -342,6 +344,7 @@ static int make_stage(struct server *server)
         .counters = server->counters_list,
         .counters_count = server->shards + server->writers + 1,
         .stats = server->stats,
+        .sockets = server->sockets,
         .node = server->node.name,
         .version = RINGMAIN_VERSION,
     };
@@ -481,6 +484,7 @@ static void unmake(struct server *server)
         spool_directory_close(server->directory);
     hub_node_close(server->hubs);
     allowance_close(server->allowance);
+    sockets_close(server->sockets);
     dashboard_close(server->dashboard);
     route_table_close(server->routes);
     dedup_close(server->dedup);

@@ -50,6 +50,7 @@ struct server {
     struct directory_stage *lookups;
     struct allowance *allowance;
     struct hub_node *hubs;
+    struct sockets *sockets;
     struct route_table *routes;
     struct dashboard *dashboard;
     struct metrics_stage *stage;

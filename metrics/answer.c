@@ -40,8 +40,7 @@ static bool put_metrics(struct answer_source *source, const struct scrape *asked
     const struct metrics_stage_options *options = &source->options;
     size_t length;
     process_refresh(&source->process);
-    char *text = metrics_text(options->counters, options->counters_count, options->node,
-                              options->version, &source->process, asked->openmetrics, &length);
+    char *text = metrics_text(options, &source->process, asked->openmetrics, &length);
     if (text == NULL)
         return false;
     struct response response = {

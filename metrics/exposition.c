@@ -165,6 +165,21 @@ void exposition_histogram(struct exposition *exposition, const char *name, doubl
     PUT(exposition, "%s_sum %s\n%s_count %" PRIu64 "\n", name, number, name, count);
 }
 
+void exposition_buckets(struct exposition *exposition, const char *name, const double *bounds,
+                        unsigned bounds_count, const uint64_t *bucket, double sum)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < bounds_count; i++) {
+        count += bucket[i];
+        put_bucket(exposition, name, bounds[i], count);
+    }
+    char number[NUMBER_MAX];
+    print_number(sum, number);
+    count += bucket[bounds_count];
+    PUT(exposition, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, count);
+    PUT(exposition, "%s_sum %s\n%s_count %" PRIu64 "\n", name, number, name, count);
+}
+
 /*
  * A label's value knows the escapes \\ \" and \n and must be UTF-8. That is a JSON string in which
  * no other control character stands, so these become spaces first.

@@ -44,6 +44,10 @@ void exposition_number(struct exposition *exposition, const char *name, double v
 void exposition_histogram(struct exposition *exposition, const char *name, double unit,
                           const uint64_t bucket[HISTOGRAM_BUCKETS], uint64_t sum);
 
+/* The same with bounds of its own, in base units; `bucket` has one more than there are bounds. */
+void exposition_buckets(struct exposition *exposition, const char *name, const double *bounds,
+                        unsigned bounds_count, const uint64_t *bucket, double sum);
+
 /* Puts `value` in quotes as the value of a label,
  * so that whatever it holds cannot break the text. */
 NODISCARD bool exposition_put_label_value(struct buf *out, struct span value);

@@ -26,11 +26,10 @@ struct exposition;
 NODISCARD struct sockets *sockets_open(unsigned shards, unsigned series);
 void sockets_close(struct sockets *sockets);
 
-/* Who is at the other end is known: a plain socket or event stream is open, a Socket.IO client has
- * entered its first namespace. For each exactly one sockets_closed() with the same tenant. */
-void sockets_opened(struct sockets *sockets, unsigned shard, struct span tenant);
-void sockets_closed(struct sockets *sockets, unsigned shard, struct span tenant,
-                    uint64_t open_for_ns);
+/* Who is at the other end is known: the hub calls this when a peer enters its first room, and once
+ * sockets_closed() with what this said when it goes. */
+NODISCARD unsigned sockets_opened(struct sockets *sockets, unsigned shard, struct span tenant);
+void sockets_closed(struct sockets *sockets, unsigned shard, unsigned opened, uint64_t open_for_ns);
 /* Canonical names, as the hub has them. For each joined exactly one left. */
 void sockets_joined(struct sockets *sockets, unsigned shard, struct span room);
 void sockets_left(struct sockets *sockets, unsigned shard, struct span room);

@@ -9,6 +9,7 @@
 #define METRICS_STAGE_H
 
 #include "metrics/counters.h"
+#include "metrics/sockets.h"
 #include "metrics/stats.h"
 #include <stdbool.h>
 
@@ -20,6 +21,7 @@ struct metrics_stage_options {
     struct counters *const *counters; /* one a thread that counts */
     unsigned counters_count;
     struct stats *stats;
+    struct sockets *sockets;    /* NULL: there are none */
     const char *node, *version; /* for ringmain_build_info */
 };
 
@@ -42,8 +44,7 @@ struct process; /* metrics/process.h */
 
 /* The text for one scrape, as a NUL-terminated string
  * to free(); NULL: no memory. Pure but for that. */
-NODISCARD char *metrics_text(struct counters *const *counters, unsigned counters_count,
-                             const char *node, const char *version, const struct process *process,
-                             bool openmetrics, size_t *length);
+NODISCARD char *metrics_text(const struct metrics_stage_options *options,
+                             const struct process *process, bool openmetrics, size_t *length);
 
 #endif

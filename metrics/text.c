@@ -90,15 +90,16 @@ static void put_process(struct exposition *exposition, const struct process *pro
     exposition_count(exposition, "process_open_fds", "", process->open_fds);
 }
 
-char *metrics_text(struct counters *const *counters, unsigned counters_count, const char *node,
-                   const char *version, const struct process *process, bool openmetrics,
-                   size_t *length)
+char *metrics_text(const struct metrics_stage_options *options, const struct process *process,
+                   bool openmetrics, size_t *length)
 {
     struct exposition exposition;
     exposition_init(&exposition, openmetrics);
-    put_build(&exposition, node, version);
+    put_build(&exposition, options->node, options->version);
     put_process(&exposition, process);
-    put_lines(&exposition, (struct threads){counters, counters_count});
+    put_lines(&exposition, (struct threads){options->counters, options->counters_count});
+    if (options->sockets != NULL)
+        sockets_expose(options->sockets, &exposition);
     exposition_end(&exposition);
     size_t whole = exposition.out.length;
     if (!exposition.fits || !buf_put(&exposition.out, "", 1)) {

@@ -403,6 +403,23 @@ static bool is_too_fast(struct socketio_socket *socket, const struct turn *turn)
                         turn->now_ns);
 }
 
+/* By the type that a `message` carries, else by the event's name. */
+static void count_message(const struct call *call)
+{
+    const struct socketio_options *options = &call->socket->client->door->options;
+    const struct principal *principal = call->socket->principal;
+    struct span type = call->packet->name;
+    struct json_value said;
+    if (options->sockets == NULL)
+        return;
+    if (socketio_is(call->packet, "message") && call->argument.kind == JSON_OBJECT &&
+        call->argument.text.at != NULL && json_find(call->argument.text, "type", &said) &&
+        said.kind == JSON_STRING && !said.escaped)
+        type = span_of(said.text.at + 1, said.text.length - 2);
+    sockets_message(options->sockets, options->shard, type,
+                    span_of_string(principal == NULL ? "" : principal->tenant_id));
+}
+
 void commands_event(struct socketio_socket *socket, struct turn *turn,
                     const struct socketio_packet *packet)
 {
@@ -417,6 +434,7 @@ void commands_event(struct socketio_socket *socket, struct turn *turn,
     }
     if (json_value(packet->arguments, &call.argument, &fault) <= 0)
         call.argument = (struct json_value){0};
+    count_message(&call);
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         if (socketio_is(packet, commands[i].name)) {
             commands[i].run(&call);

@@ -36,6 +36,7 @@
 #define WS_HUB_H
 
 #include "core/buf.h"
+#include "metrics/sockets.h"
 #include "ws/peer.h"
 
 struct hub;
@@ -82,9 +83,10 @@ struct hub_options {
     uint64_t history_ns;  /* live.history_s */
     size_t queue_bytes;   /* live.queue_bytes, of a peer */
     unsigned queue_messages;
-    unsigned rooms_max;    /* live.rooms_per_connection */
-    size_t backlog_bytes;  /* live.backlog_bytes, of a shard: what others have not taken yet */
-    unsigned answer_users; /* live.answer_users */
+    unsigned rooms_max;      /* live.rooms_per_connection */
+    size_t backlog_bytes;    /* live.backlog_bytes, of a shard: what others have not taken yet */
+    struct sockets *sockets; /* where members are counted by tenant and room; NULL: nowhere */
+    unsigned answer_users;   /* live.answer_users */
 };
 
 /* NULL: no memory. The node is opened before the shards and closed after them. */

@@ -215,6 +215,18 @@ static struct member *make_member(unsigned encoding, const char *types)
     return member;
 }
 
+/* A peer is counted once it is known who it is: in its first room. */
+static void count_member(struct hub *hub, struct peer *peer, const struct room *room)
+{
+    struct sockets *sockets = hub->options.sockets;
+    if (sockets == NULL)
+        return;
+    sockets_joined(sockets, hub->options.shard, room_name(room));
+    if (peer->counted == 0)
+        peer->counted =
+            1 + sockets_opened(sockets, hub->options.shard, span_of_string(peer->tenant_id));
+}
+
 static void seat_down(struct hub *hub, struct peer *peer, struct room *room, struct member *member)
 {
     member->room = room;
@@ -224,6 +236,7 @@ static void seat_down(struct hub *hub, struct peer *peer, struct room *room, str
     list_append(&peer->memberships, &member->of_peer);
     peer->rooms++;
     hub->members++;
+    count_member(hub, peer, room);
     if (list_linked(&room->lingering))
         list_remove(&room->lingering);
 }
@@ -237,6 +250,8 @@ static void get_up(struct hub *hub, struct turn *turn, struct peer *peer, struct
     list_remove(&member->of_peer);
     peer->rooms--;
     hub->members--;
+    if (hub->options.sockets != NULL)
+        sockets_left(hub->options.sockets, hub->options.shard, room_name(room));
     free(member->types);
     free(member);
     if (room->seats == 0)

@@ -240,6 +240,9 @@ void peer_fini(struct peer *peer, struct turn *turn)
     hub_leave_all(hub, turn, peer, HUB_ALL_ENCODINGS);
     peer_clear(peer);
     give_slot_back(hub, peer->id);
+    if (peer->counted > 0)
+        sockets_closed(hub->options.sockets, hub->options.shard, peer->counted - 1,
+                       turn->now_ns - peer->opened_ns);
     list_remove(&peer->all);
     if (list_linked(&peer->dirty))
         list_remove(&peer->dirty);

@@ -55,6 +55,7 @@ struct peer {
     struct hub *hub;
     struct list dirty; /* in the hub's list of those to be drained in this turn */
     unsigned rooms;
+    unsigned counted; /* what sockets_opened() said, and 1; 0: it has not entered a room yet */
     bool overran, overrun_told;
     struct peer_queue queue;
     /* the rest */

@@ -45,6 +45,7 @@ struct socketio_options {
     struct access *access;
     struct routes *routes;
     struct intake *intake;
+    struct sockets *sockets; /* where messages are counted; NULL: nowhere */
     const struct admission *admission;
     struct allowance *allowance;     /* the node's */
     const struct progress *progress; /* of all shards */
