@@ -27,6 +27,20 @@ static bool open_live(struct gateway_live *live)
     return live->live != NULL && live->routes != NULL;
 }
 
+static void open_ticker(struct gateway_live *live, const struct websocket_options *websocket)
+{
+    const struct config *config = live->node->config;
+    struct ticker_options options = {
+        .shard = live->shard,
+        .hub = live->hub,
+        .stats = live->node->stats,
+        .origins = span_of_string(config->cors_origins),
+        .leeway_ns = (uint64_t)config->auth_leeway_s * 1000000000,
+        .websocket = *websocket,
+    };
+    ticker_init(&live->ticker, &options);
+}
+
 bool gateway_live_open(struct gateway_live *live, const struct node *node, unsigned shard,
                        const struct websocket_options *websocket)
 {
@@ -48,12 +62,19 @@ bool gateway_live_open(struct gateway_live *live, const struct node *node, unsig
     if (live->hub == NULL || !open_live(live))
         return false;
     relay_init(&live->relay, live->hub, websocket);
+    open_ticker(live, websocket);
     return true;
 }
 
 bool gateway_live_route(struct gateway_live *live, unsigned index, struct http_route *out)
 {
     const struct http_route routes[] = {
+        {.method = "GET",
+         .path = "/ws/stats",
+         .upgrade = true,
+         .token = !live->node->config->stats_public,
+         .context = &live->ticker,
+         .take = ticker_take},
         {.method = "GET",
          .path = "/pub",
          .upgrade = true,
@@ -88,6 +109,7 @@ void gateway_live_mail(struct gateway_live *live, struct turn *turn)
 void gateway_live_release(struct gateway_live *live, struct turn *turn)
 {
     live_release(live->live, turn);
+    ticker_release(&live->ticker, turn);
     hub_flush(live->hub, turn);
 }
 
@@ -96,9 +118,16 @@ void gateway_live_buried(struct gateway_live *live, struct turn *turn)
     hub_flush(live->hub, turn);
 }
 
+static int64_t sooner(int64_t one, int64_t other)
+{
+    if (one < 0 || other < 0)
+        return one < 0 ? other : one;
+    return one < other ? one : other;
+}
+
 int64_t gateway_live_tick(struct gateway_live *live, struct turn *turn)
 {
     hub_flush(live->hub, turn);
-    int64_t hub = hub_tick(live->hub, turn), due = live_tick(live->live, turn);
-    return hub < 0 || (due >= 0 && due < hub) ? due : hub;
+    int64_t next = sooner(hub_tick(live->hub, turn), live_tick(live->live, turn));
+    return sooner(next, ticker_tick(&live->ticker, turn));
 }

@@ -12,6 +12,7 @@
 #include "ws/live.h"
 #include "ws/relay.h"
 #include "ws/routes.h"
+#include "ws/ticker.h"
 
 struct gateway_live {
     const struct node *node;
@@ -20,6 +21,7 @@ struct gateway_live {
     struct live *live;
     struct routes *routes;
     struct relay relay;
+    struct ticker ticker;
 };
 
 /* False: no memory; gateway_live_close() is still called. */

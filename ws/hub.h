@@ -49,6 +49,7 @@ enum hub_encoding {
     ENCODING_RAW,          /* ws/relay.c */
     ENCODING_JSON,         /* ws/plain.c: WebSockets … */
     ENCODING_EVENT_STREAM, /* … and Server-Sent Events */
+    ENCODING_TICKER,       /* ws/ticker.c */
     ENCODING_SOCKETIO,     /* ws/socketio.c: this one and the following, one for each namespace */
 };
 
