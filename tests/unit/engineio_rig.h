@@ -295,8 +295,7 @@ static inline void post(struct conn *conn, const char *query, const char *body)
 static inline void upgrade(struct conn *conn, const char *query)
 {
     char text[512];
-    if (conn->wire == NULL)
-        dial(conn);
+    dial(conn);
     snprintf(
         text, sizeof text,
         "GET /engine.io/?%s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
