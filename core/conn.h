@@ -93,6 +93,15 @@ struct wire {
  * nothing was queued (the wire decides what that means, usually conn_abort()). */
 NODISCARD bool conn_send(struct conn *conn, struct turn *turn, const void *bytes, size_t length);
 size_t conn_queued(const struct conn *conn); /* bytes queued or in flight */
+
+/* conn_send() of bytes that are not ours to copy: many connections send them from where they lie. If
+ * it is true `lent->returned` is called once, perhaps before it returns; until then the bytes must
+ * stay as they are. What is sent behind them in the same turn still leaves with them in one send. */
+struct lent {
+    void (*returned)(struct lent *lent);
+};
+NODISCARD bool conn_lend(struct conn *conn, struct turn *turn, struct span bytes,
+                         struct lent *lent);
 /* ops->writable is wanted once all that is queued has left, however little it is; nothing if nothing
  * is queued. For a wire that would rather keep what is next than queue it. */
 void conn_notify(struct conn *conn);

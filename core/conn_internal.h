@@ -53,6 +53,7 @@ struct spill {
 struct output {
     uint8_t *at;
     size_t length, capacity;
+    struct lent *lent; /* whose bytes these are; NULL: ours, from the heap */
 };
 
 /* For whom the first of a connection's holds waits. */

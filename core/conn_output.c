@@ -14,7 +14,10 @@ enum { GATHER_BYTES = 512 };
 
 static void release(struct conn *conn, struct output *output)
 {
-    heap_put(conn->shard->heap, output->at, output->capacity);
+    if (output->lent)
+        output->lent->returned(output->lent);
+    else
+        heap_put(conn->shard->heap, output->at, output->capacity);
     *output = (struct output){0};
 }
 
@@ -46,20 +49,65 @@ static bool grow(struct conn *conn, size_t length)
     return true;
 }
 
+static bool has_room(const struct conn *conn, size_t length)
+{
+    size_t queued = conn_queued(conn), output_max = conn->shard->options.output_max;
+    return length <= output_max && queued <= output_max - length;
+}
+
+static bool is_open(const struct conn *conn)
+{
+    return conn->state != CONN_LINGERING && conn->state != CONN_STOPPED;
+}
+
+static void want_push(struct conn *conn)
+{
+    conn->over_soft |= conn_queued(conn) > conn->shard->options.output_max / 2;
+    list_want(&conn->shard->dirty, &conn->dirty);
+}
+
+/* A lent flight that has not left yet is copied in front of what comes now: one send for both. */
+static bool take_in(struct conn *conn, size_t more)
+{
+    struct output flight = conn->flight;
+    if (!flight.lent || conn->sending || conn->flight_sent > 0 || conn->gather.length > 0)
+        return true;
+    if (!grow(conn, flight.length + more))
+        return false;
+    memcpy(conn->gather.at, flight.at, flight.length);
+    conn->gather.length = flight.length;
+    release(conn, &conn->flight);
+    return true;
+}
+
 bool conn_send(struct conn *conn, struct turn *turn, const void *bytes, size_t length)
 {
     (void)turn;
-    size_t queued = conn_queued(conn), output_max = conn->shard->options.output_max;
-    if (conn->state == CONN_LINGERING || conn->state == CONN_STOPPED)
+    if (!is_open(conn))
         return false;
     if (conn->mute || length == 0)
         return true; /* the peer is gone; its receive will say so, behind what it sent */
-    if (length > output_max || queued > output_max - length || !grow(conn, length))
+    if (!has_room(conn, length) || !take_in(conn, length) || !grow(conn, length))
         return false;
     memcpy(conn->gather.at + conn->gather.length, bytes, length);
     conn->gather.length += length;
-    conn->over_soft |= queued + length > output_max / 2;
-    list_want(&conn->shard->dirty, &conn->dirty);
+    want_push(conn);
+    return true;
+}
+
+bool conn_lend(struct conn *conn, struct turn *turn, struct span bytes, struct lent *lent)
+{
+    if (conn->mute || bytes.length == 0 || conn_queued(conn) > 0) {
+        bool sent = conn_send(conn, turn, bytes.at, bytes.length);
+        if (sent)
+            lent->returned(lent);
+        return sent;
+    }
+    if (!is_open(conn) || !has_room(conn, bytes.length))
+        return false;
+    conn->flight =
+        (struct output){.at = (uint8_t *)(uintptr_t)bytes.at, .length = bytes.length, .lent = lent};
+    want_push(conn);
     return true;
 }
 

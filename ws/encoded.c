@@ -33,6 +33,11 @@ static void add(struct encoded *encoded, unsigned index, struct span payload, bo
     encoded->length += (uint32_t)(header + payload.length);
 }
 
+static void returned(struct lent *lent)
+{
+    encoded_put((struct encoded *)lent);
+}
+
 struct encoded *encoded_make(struct span text, const struct span *attachments,
                              unsigned attachments_count)
 {
@@ -48,7 +53,7 @@ struct encoded *encoded_make(struct span text, const struct span *attachments,
         malloc(sizeof *encoded + parts * sizeof encoded->part[0] + (size_t)length);
     if (encoded == NULL)
         return NULL;
-    *encoded = (struct encoded){.references = 1, .parts = parts};
+    *encoded = (struct encoded){.lent = {returned}, .references = 1, .parts = parts};
     for (unsigned i = 0; i < parts; i++)
         add(encoded, i, i < texts ? text : attachments[i - texts], i >= texts);
     must(encoded->length == length);

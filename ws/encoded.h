@@ -10,6 +10,7 @@
 #ifndef WS_ENCODED_H
 #define WS_ENCODED_H
 
+#include "core/conn.h"
 #include "core/must.h"
 #include "core/span.h"
 #include "ws/frame.h"
@@ -24,6 +25,7 @@ struct encoded_part {
 };
 
 struct encoded {
+    struct lent lent; /* returning it is encoded_put() */
     uint32_t references;
     uint32_t parts;
     /* Of what only the newest matters (stats, dashboards): in one peer's queue a newer one with the

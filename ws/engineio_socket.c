@@ -31,7 +31,7 @@ static bool send_binary_to_3(struct websocket *ws, struct turn *turn, struct spa
            websocket_send_frames(ws, turn, data);
 }
 
-static void send_to_3(struct websocket *ws, struct turn *turn, const struct encoded *encoded)
+static void send_to_3(struct websocket *ws, struct turn *turn, struct encoded *encoded)
 {
     struct span frames = encoded_frames(encoded);
     bool sent = true;
@@ -41,6 +41,7 @@ static void send_to_3(struct websocket *ws, struct turn *turn, const struct enco
         sent = part->binary ? send_binary_to_3(ws, turn, encoded_payload(encoded, i))
                             : websocket_send_frames(ws, turn, frame);
     }
+    encoded_put(encoded);
 }
 
 static void send_owed(struct engineio_session *session, struct turn *turn)
@@ -64,8 +65,7 @@ void socket_flush(struct engineio_session *session, struct turn *turn)
         if (session->protocol == 3)
             send_to_3(ws, turn, encoded);
         else
-            (void)websocket_send_frames(ws, turn, encoded_frames(encoded));
-        encoded_put(encoded);
+            (void)websocket_send_encoded(ws, turn, encoded);
     }
     if (peer_first(&session->peer) != NULL)
         conn_notify(ws->wire.conn);

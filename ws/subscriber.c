@@ -34,8 +34,10 @@ static void drain(struct peer *peer, struct turn *turn)
     while (sent && peer_first(peer) != NULL && conn_queued(conn) < SUBSCRIBER_AHEAD) {
         sent = tell_gap(subscriber, turn);
         encoded = peer_take(peer);
-        sent = sent && websocket_send_frames(&subscriber->ws, turn, encoded_frames(encoded));
-        encoded_put(encoded);
+        if (sent)
+            sent = websocket_send_encoded(&subscriber->ws, turn, encoded);
+        else
+            encoded_put(encoded);
     }
     if (sent && peer_first(peer) != NULL)
         conn_notify(conn);

@@ -27,6 +27,7 @@
 #include "core/conn.h"
 #include "core/shard.h"
 #include "ws/deflate.h"
+#include "ws/encoded.h"
 #include "ws/frame.h"
 #include "ws/handshake.h"
 #include "ws/utf8.h"
@@ -131,6 +132,8 @@ bool websocket_send(struct websocket *ws, struct turn *turn, bool binary, struct
 
 /* Sends frames as they stand: whole messages, encoded for many (ws/encoded.h). The same rules. */
 bool websocket_send_frames(struct websocket *ws, struct turn *turn, struct span frames);
+/* All frames of it, from where they lie. The caller's reference becomes the connection's. */
+bool websocket_send_encoded(struct websocket *ws, struct turn *turn, struct encoded *encoded);
 
 /* Begins the closing handshake; after the replies that are
  * still held. `reason`: at most 123 bytes of UTF-8. */

@@ -81,6 +81,17 @@ bool websocket_send_frames(struct websocket *ws, struct turn *turn, struct span 
     return sent;
 }
 
+bool websocket_send_encoded(struct websocket *ws, struct turn *turn, struct encoded *encoded)
+{
+    if (ws->state < WEBSOCKET_CLOSING) {
+        if (conn_lend(ws->wire.conn, turn, encoded_frames(encoded), &encoded->lent))
+            return true;
+        websocket_abort(ws, turn);
+    }
+    encoded_put(encoded);
+    return false;
+}
+
 /* Queues the close frame, behind the replies that are held. RFC 6455 5.5.1 */
 void websocket_say_close(struct websocket *ws, struct turn *turn, struct span payload)
 {

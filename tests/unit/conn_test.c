@@ -340,6 +340,44 @@ static void test_slow_reader(void **state)
     engine_stop(engine);
 }
 
+/* Lent bytes leave alone, or with what is sent around them, in order, and are returned once. */
+static void test_lent(void **state)
+{
+    (void)state;
+    static const char *const asked[] = {"l", "xl", "lx", "ll", "xly", "lxl", "llll", "axlbylcz"};
+    struct engine *engine = engine_start(1, engine_options(), false);
+    int fd = client(engine, DOOR_LAST);
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        say(fd, asked[i], strlen(asked[i]));
+        for (const char *one = asked[i]; *one != '\0'; one++)
+            expect(fd, *one == 'l' ? lent_bytes : one, *one == 'l' ? LENT_BYTES : 1);
+    }
+    EVENTUALLY(engine->returned == engine->lent_count);
+    assert_int_equal(engine->lent_count, 14);
+    EVENTUALLY(engine_counted(engine, COUNT_CONNECTION_BYTES) == 0);
+    close(fd);
+    engine_stop(engine);
+}
+
+/* Whoever goes away with lent bytes under way, or does not read them, returns them too. */
+static void test_lent_and_gone(void **state)
+{
+    (void)state;
+    static char many[3000];
+    struct engine *engine = engine_start(1, engine_options(), false);
+    memset(many, 'l', sizeof many);
+    for (int i = 0; i < 20; i++) {
+        int fd = client(engine, DOOR_LAST);
+        say(fd, many, i % 2 ? sizeof many : 1 + (size_t)i * 10);
+        usleep(500);
+        reset(fd);
+    }
+    EVENTUALLY(shard_connections(engine->shard[0]) == 0);
+    EVENTUALLY(engine->returned == engine->lent_count && engine->wires == 0);
+    assert_true(engine->lent_count > 0);
+    engine_stop(engine);
+}
+
 static void test_throttle(void **state)
 {
     (void)state;
@@ -385,6 +423,8 @@ int main(void)
         cmocka_unit_test(test_holds_for_another_shard),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_lent),
+        cmocka_unit_test(test_lent_and_gone),
         cmocka_unit_test(test_throttle),
     };
     cmocka_set_test_filter(getenv("ONLY"));

@@ -28,7 +28,8 @@ enum door {
     DOOR_FLOOD,  /* a byte is answered with 64 KiB; over the limit: closed */
     DOOR_MOVE,   /* 'a' … 'h': to shard 0 … 7, where the rest of the bytes comes back */
     DOOR_SINK,   /* counts */
-    DOOR_LAST,   /* echoes; 'q' says bye and finishes; 'u' becomes DOOR_LENGTH's wire; a deadline */
+    DOOR_LAST,   /* echoes; 'q' says bye and finishes; 'u' becomes DOOR_LENGTH's wire; 'd': a
+                    deadline; 'l' is answered with 5,000 bytes that are lent */
     DOORS
 };
 
@@ -47,6 +48,8 @@ struct engine {
     _Atomic uint64_t durable_max; /* events with a lower sequence may become durable */
     _Atomic bool open, drained, ended_by_wire;
     _Atomic uint64_t sunk, wires, threw;
+    struct lent lent; /* DOOR_LAST's */
+    _Atomic uint64_t lent_count, returned;
     int descriptors; /* open before it */
 };
 
@@ -109,6 +112,24 @@ static inline ptrdiff_t input_event(struct wire *wire, struct turn *turn, const 
     return (ptrdiff_t)length;
 }
 
+enum { LENT_BYTES = 5000 };
+static const char lent_bytes[LENT_BYTES] = "these are not copied";
+
+static inline void lent_returned(struct lent *lent)
+{
+    ((struct engine *)((char *)lent - offsetof(struct engine, lent)))->returned++;
+}
+
+static inline void lend(struct wire *wire, struct turn *turn)
+{
+    struct engine *engine = test_wire(wire)->house->engine;
+    engine->lent.returned = lent_returned;
+    if (conn_lend(wire->conn, turn, span_of(lent_bytes, LENT_BYTES), &engine->lent))
+        engine->lent_count++;
+    else
+        conn_abort(wire->conn, turn);
+}
+
 static inline ptrdiff_t input_move(struct wire *wire, struct turn *turn, const uint8_t *at,
                                    size_t length)
 {
@@ -136,7 +157,9 @@ static inline ptrdiff_t input_last(struct wire *wire, struct turn *turn, const u
         must(old->house->engine->wires == wires + 1); /* this one is not freed under us */
         return 1;
     }
-    if (at[0] == 'd')
+    if (at[0] == 'l')
+        lend(wire, turn);
+    else if (at[0] == 'd')
         conn_deadline(wire->conn, turn, turn->now_ns + 3000000);
     else
         send_or_abort(wire, turn, at, 1);
@@ -282,16 +305,15 @@ static inline void engine_add(struct engine *engine, unsigned index, struct shar
 {
     char why[256] = "";
     engine->cardboard[index] = (struct cardboard){engine, index, 0};
-    engine->house[index] = (struct house){&engine->cardboard[index],
-                                          house_greet,
-                                          house_complete,
-                                          house_nothing,
-                                          house_release,
-                                          house_nothing,
-                                          NULL,
-                                          house_tick,
-                                          house_open,
-                                          house_drained};
+    engine->house[index] = (struct house){.self = &engine->cardboard[index],
+                                          .greet = house_greet,
+                                          .complete = house_complete,
+                                          .commit = house_nothing,
+                                          .release = house_release,
+                                          .mail = house_nothing,
+                                          .tick = house_tick,
+                                          .open = house_open,
+                                          .drained = house_drained};
     engine->counters[index] = aligned_alloc(64, sizeof(struct counters));
     must(engine->counters[index]);
     memset(engine->counters[index], 0, sizeof(struct counters));

@@ -91,6 +91,14 @@ bool conn_send(struct conn *conn, struct turn *turn, const void *bytes, size_t l
     return !conn->aborted && buf_put(&conn->sent, bytes, length);
 }
 
+bool conn_lend(struct conn *conn, struct turn *turn, struct span bytes, struct lent *lent)
+{
+    bool sent = conn_send(conn, turn, bytes.at, bytes.length);
+    if (sent)
+        lent->returned(lent);
+    return sent;
+}
+
 size_t conn_queued(const struct conn *conn)
 {
     return conn->sent.length;
