@@ -100,7 +100,8 @@ static bool decode(const struct json_value *value, char *out, size_t room)
 bool commands_read_id(struct span object, const char *path, char *out, size_t room, bool *present)
 {
     struct json_value value;
-    *present = json_find(object, path, &value) && value.kind != JSON_NULL;
+    *present =
+        json_find(object, path, &value) && value.kind != JSON_NULL && !span_is(value.text, "\"\"");
     if (!*present)
         return false;
     if (value.kind == JSON_STRING)

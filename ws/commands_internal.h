@@ -49,7 +49,7 @@ void commands_answer(struct socketio_socket *socket, struct turn *turn, const ch
                      struct span argument, const uint64_t *ack);
 
 /* A member that is an id: a text of 1 to `room` - 1 bytes, or an integer, whose digits are it. False: it
- * is not; *present says whether there is anything at all. */
+ * is not; *present says whether there is anything at all (null and "" are nothing). */
 NODISCARD bool commands_read_id(struct span object, const char *path, char *out, size_t room,
                                 bool *present);
 
