@@ -115,9 +115,10 @@ static int parse(struct reading *reading)
     if (reading->line != NULL)
         explicit_bzero(reading->line, reading->line_room);
     free(reading->line);
-    if (result == -2)
-        return -ENOMEM;
-    return ferror(reading->file) ? -EIO : 0; /* such as a directory */
+    if (ferror(reading->file))
+        return -EIO; /* such as a directory */
+    /* getline() without memory says the same as at the end of the file. */
+    return result == -2 || !feof(reading->file) ? -ENOMEM : 0;
 }
 
 int config_read_file(struct config_loader *loader, const char *file)
