@@ -15,7 +15,6 @@
 #include "core/gateway_live.h"
 #include "core/gateway_pages.h"
 #include "core/gateway_sessions.h"
-#include "proto/cors.h"
 #include "proto/http.h"
 #include "proto/http_history.h"
 #include "proto/http_ingest.h"
@@ -34,6 +33,7 @@ enum { ROUTES_MAX = 64, GAUGES_MS = 100 };
 struct gateway {
     struct house house;
     const struct node *node;
+    const struct settings *settings; /* that all below follows; see adopt() */
     unsigned shard, tokens_max;
     struct spool *spool;
     struct producers *producers;
@@ -44,7 +44,6 @@ struct gateway {
     struct jwt_cache *tokens;
     struct quota *failures;
     struct admission admission;
-    struct cors *cors;
     struct tcp_house tcp;
     struct http_house http;
     struct http_ingest http_ingest;
@@ -71,7 +70,7 @@ static int verify(void *self, struct turn *turn, struct span token, const char *
         snprintf(why, JWT_WHY_MAX, "too many bad tokens from this address; wait a minute");
         return -EAGAIN;
     }
-    enum jwt_reason reason = jwt_cache_verify(gateway->tokens, gateway->node->keys, token,
+    enum jwt_reason reason = jwt_cache_verify(gateway->tokens, gateway->settings->keys, token,
                                               turn->wall_us / 1000000, out, why);
     if (reason == JWT_VALID)
         return 0;
@@ -85,7 +84,7 @@ static bool shake(struct gateway *gateway, struct turn *turn, struct http_reques
                   struct handshake *out)
 {
     struct handshake_policy policy = {
-        .origins = span_of_string(gateway->node->config->cors_origins), .deflate = true};
+        .origins = span_of_string(gateway->settings->config.cors_origins), .deflate = true};
     return upgrade_agree(request, turn, &policy, out);
 }
 
@@ -162,7 +161,7 @@ static void add_routes(struct gateway *gateway)
                   .method = "GET", .path = "/readyz", .context = pages, .handle = page_readyz});
     add_route(gateway, (struct http_route){.method = "GET",
                                            .path = "/stats",
-                                           .token = !gateway->node->config->stats_public,
+                                           .token = true, /* see adopt() */
                                            .context = pages,
                                            .handle = page_stats});
     struct http_route route;
@@ -180,6 +179,55 @@ static void add_routes(struct gateway *gateway)
                                                .upgrade = true,
                                                .context = gateway,
                                                .take = take_echo});
+}
+
+/* ── What may change ────────────────────────────────────────────────────────────────────────── */
+
+static uint64_t ns_of(int64_t ms)
+{
+    return (uint64_t)ms * 1000000;
+}
+
+/* Of one connection; a second's worth may come at once. */
+static struct bucket_rate events_rate(const struct config *config)
+{
+    return bucket_rate((uint64_t)config->limits_events_per_second, 1000, 1000);
+}
+
+static void adopt_limits(struct gateway *gateway, const struct config *config)
+{
+    gateway->tcp.ack_interval_ns = ns_of(config->tcp_ack_interval_ms);
+    gateway->tcp.hello_ns = ns_of(config->limits_header_ms);
+    gateway->tcp.idle_ns = ns_of(config->limits_idle_ms);
+    gateway->tcp.rate = events_rate(config);
+    gateway->http_ingest.events_per_second = (uint64_t)config->limits_events_per_second;
+    gateway->http.body_bytes = (size_t)config->limits_body_bytes;
+    gateway->http.header_ns = ns_of(config->limits_header_ms);
+    gateway->http.body_ns = ns_of(config->limits_body_ms);
+    gateway->http.idle_ns = ns_of(config->limits_idle_ms);
+    gateway->websocket.idle_ns = ns_of(config->limits_idle_ms);
+    gateway->websocket.close_ns = ns_of(config->limits_header_ms);
+    ingest_door_change(gateway->ingest, ns_of(config->auth_leeway_s * 1000), events_rate(config),
+                       gateway->websocket.idle_ns, gateway->websocket.close_ns);
+}
+
+/* Takes over the present settings; nothing of those before is looked at any more. */
+static void adopt(struct gateway *gateway)
+{
+    struct settings *settings = settings_of(gateway->node->settings);
+    if (LIKELY(settings == gateway->settings))
+        return;
+    gateway->settings = settings;
+    gateway->admission.required = settings->config.auth_required;
+    gateway->http.cors = settings->cors;
+    for (unsigned i = 0; i < gateway->http.routes_count; i++)
+        if (gateway->route[i].handle == page_stats)
+            gateway->route[i].token = !settings->config.stats_public;
+    adopt_limits(gateway, &settings->config);
+    quota_change(gateway->failures,
+                 bucket_rate((uint64_t)settings->config.auth_failures_per_minute, 60000, 60000));
+    jwt_cache_clear(gateway->tokens);
+    settings_adopt(settings);
 }
 
 /* ── The house ──────────────────────────────────────────────────────────────────────────────── */
@@ -252,6 +300,7 @@ static void mail(void *self, struct turn *turn)
 {
     struct gateway *gateway = self;
     struct block *block;
+    adopt(gateway);
     while (gateway->from_writer != NULL && mail_take(gateway->from_writer, &block))
         spool_give_back(gateway->spool, block);
     if (gateway->directory != NULL)
@@ -319,41 +368,15 @@ static bool drained(void *self, struct turn *turn)
 
 /* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
 
-static uint64_t ns_of(int64_t ms)
-{
-    return (uint64_t)ms * 1000000;
-}
-
-/* Of one connection; a second's worth may come at once. */
-static struct bucket_rate events_rate(const struct config *config)
-{
-    return bucket_rate((uint64_t)config->limits_events_per_second, 1000, 1000);
-}
-
 static void fill_doors(struct gateway *gateway)
 {
-    const struct config *config = gateway->node->config;
-    gateway->admission =
-        (struct admission){.self = gateway, .required = config->auth_required, .verify = verify};
+    gateway->admission = (struct admission){.self = gateway, .verify = verify};
     gateway->tcp.intake = gateway->intake;
     gateway->tcp.admission = &gateway->admission;
     gateway->tcp.shard = gateway->shard;
-    gateway->tcp.ack_interval_ns = ns_of(config->tcp_ack_interval_ms);
-    gateway->tcp.hello_ns = ns_of(config->limits_header_ms);
-    gateway->tcp.idle_ns = ns_of(config->limits_idle_ms);
-    gateway->tcp.rate = events_rate(config);
     gateway->http_ingest.intake = gateway->intake;
-    gateway->http_ingest.events_per_second = (uint64_t)config->limits_events_per_second;
     gateway->http = (struct http_house){
-        .routes = gateway->route,
-        .cors = gateway->cors,
-        .admission = &gateway->admission,
-        .body_bytes = (size_t)config->limits_body_bytes,
-        .header_ns = ns_of(config->limits_header_ms),
-        .body_ns = ns_of(config->limits_body_ms),
-        .idle_ns = ns_of(config->limits_idle_ms),
-        .shard = gateway->shard,
-    };
+        .routes = gateway->route, .admission = &gateway->admission, .shard = gateway->shard};
     gateway->pages = (struct gateway_pages){gateway->node, gateway->intake};
     gateway->http_messages.intake = gateway->intake;
     http_history_init(&gateway->history, gateway->directory);
@@ -395,20 +418,14 @@ static bool make_parts(struct gateway *gateway, char *why)
         .witness = live_witness(gateway->live.live),
     };
     gateway->intake = intake_open(&options);
-    struct ingest_options door = {.intake = gateway->intake,
-                                  .shard = gateway->shard,
-                                  .leeway_ns = ns_of(node->config->auth_leeway_s * 1000),
-                                  .rate = events_rate(node->config),
-                                  .websocket = gateway->websocket};
+    struct ingest_options door = {
+        .intake = gateway->intake, .shard = gateway->shard, .websocket = gateway->websocket};
     if (gateway->intake == NULL)
         return false;
     gateway->ingest = ingest_door_open(&door);
     gateway->tokens = jwt_cache_open(gateway->tokens_max);
-    gateway->failures = quota_open(
-        4096, bucket_rate((uint64_t)node->config->auth_failures_per_minute, 60000, 60000), seed);
-    gateway->cors = cors_open(node->config->cors_origins);
+    gateway->failures = quota_open(4096, (struct bucket_rate){0}, seed); /* see adopt() */
     return gateway->ingest != NULL && gateway->tokens != NULL && gateway->failures != NULL &&
-           gateway->cors != NULL &&
            gateway_sessions_open(&gateway->sessions, &gateway->live, gateway->intake,
                                  &gateway->admission, gateway->directory, &gateway->websocket, why);
 }
@@ -435,6 +452,7 @@ int gateway_open(struct gateway **out, const struct gateway_options *options, ch
     spool_set_marks(gateway->spool, gateway->producers, marks);
     fill_doors(gateway);
     add_routes(gateway);
+    adopt(gateway);
     gateway->house = (struct house){
         .self = gateway,
         .greet = greet,
@@ -462,7 +480,6 @@ void gateway_close(struct gateway *gateway)
     intake_close(gateway->intake);
     jwt_cache_close(gateway->tokens);
     quota_close(gateway->failures);
-    cors_close(gateway->cors);
     free(gateway);
 }
 

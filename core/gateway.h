@@ -14,21 +14,21 @@
 #include "batch/spool.h"
 #include "batch/writer.h"
 #include "core/config.h"
+#include "core/settings.h"
 #include "core/shard.h"
 #include "metrics/stats.h"
-#include "proto/jwt.h"
 
 struct gateway;
 
 enum door { DOOR_TCP, DOOR_HTTP };
 
-/* What all shards and the operator's pages see of the whole
- * process. Made before the threads, then read-only. */
+/* What all shards and the operator's pages see of the whole process. Made before the threads, then read-only;
+ * what SIGHUP may change is behind `settings`, the rest of `config` holds to the end. */
 struct node {
     const struct config *config;
     const char *name;
     const struct streams *streams;
-    const struct jwt_keys *keys;
+    const struct settings_board *settings; /* what may change */
     struct dedup *dedup;
     const uint8_t *dedup_secret;
     struct progress *progress; /* [SHARDS_MAX] */

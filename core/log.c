@@ -26,7 +26,7 @@ enum {
 };
 
 static struct {
-    enum log_level least;
+    _Atomic enum log_level least;
     enum log_format format;
 } setup = {LOG_INFO, LOG_LOGFMT};
 
@@ -34,6 +34,11 @@ void log_setup(enum log_level least, enum log_format format)
 {
     setup.least = least;
     setup.format = format;
+}
+
+void log_set_level(enum log_level least)
+{
+    setup.least = least;
 }
 
 /* May this line be written? *swallowed: lines that this

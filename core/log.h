@@ -26,6 +26,8 @@ struct log_site {
 
 /* Once, before other threads start. */
 void log_setup(enum log_level least, enum log_format format);
+/* Any thread. */
+void log_set_level(enum log_level least);
 
 void log_line(struct log_site *site, enum log_level level, const char *room, const char *format,
               ...) PRINTF_LIKE(4, 5);

@@ -98,18 +98,14 @@ static int read_arguments(const char *command, char **words, struct arguments *o
     return 0;
 }
 
-static int load(struct config *config, const struct arguments *arguments)
+static int load(void *context, struct config *out, FILE *errors)
 {
     static const char installed[] = "/etc/ringmain/ringmain.conf";
+    const struct arguments *arguments = context;
     const char *file = arguments->file;
     if (file == NULL && access(installed, F_OK) == 0)
         file = installed;
-    int result =
-        config_load(config, file, environ, arguments->override, arguments->overrides, stderr);
-    if (result != 0)
-        return result;
-    log_setup((enum log_level)config->log_level, (enum log_format)config->log_format);
-    return 0;
+    return config_load(out, file, environ, arguments->override, arguments->overrides, errors);
 }
 
 static void print_sql(const struct streams *streams)
@@ -152,11 +148,12 @@ static int configured(const char *command, char **words)
     int result = read_arguments(command, words, &arguments);
     if (result != 0)
         return result - 1;
-    if (load(&config, &arguments) != 0)
+    if (load(&arguments, &config, stderr) != 0)
         return 1;
-    result = strcmp(command, "check") == 0
-                 ? check(&config, &arguments)
-                 : serve(&config, &(struct serve_options){.accept_loss = arguments.accept_loss});
+    log_setup((enum log_level)config.log_level, (enum log_format)config.log_format);
+    struct serve_options how = {
+        .accept_loss = arguments.accept_loss, .load = load, .context = &arguments};
+    result = strcmp(command, "check") == 0 ? check(&config, &arguments) : serve(&config, &how);
     config_free(&config);
     return result;
 }

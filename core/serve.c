@@ -84,9 +84,11 @@ static int make_node(struct server *server)
     server->routes = route_table_open(config, server->streams, server->why);
     if (server->routes == NULL)
         return -EINVAL;
-    int result = jwt_keys_open(&server->keys, config, server->why);
+    struct settings *settings;
+    int result = settings_open(&settings, config, NULL, clock_wall_us() / 1000000, server->why);
     if (result != 0)
         return result;
+    settings_publish(&server->settings, settings);
     if (!config->auth_required)
         log_warn("auth",
                  "auth.required = no: whoever reaches a door may write events; for a laptop only");
@@ -110,7 +112,7 @@ static bool make_dashboard(struct server *server)
 
 static int make_memory(struct server *server)
 {
-    unsigned threads = server->shards + server->writers + 1;
+    unsigned threads = server->shards + server->writers + 2;
     server->progress = aligned_alloc(64, SHARDS_MAX * sizeof *server->progress);
     server->counters = aligned_alloc(64, threads * sizeof *server->counters);
     server->stats = calloc(1, sizeof *server->stats);
@@ -140,7 +142,7 @@ static void fill_node(struct server *server)
         .config = config,
         .name = config->node_name[0] != '\0' ? config->node_name : server->host,
         .streams = server->streams,
-        .keys = server->keys,
+        .settings = &server->settings,
         .dedup = server->dedup,
         .dedup_secret = spool_directory_secret(server->directory),
         .progress = server->progress,
@@ -263,7 +265,7 @@ static int make_lookups(struct server *server)
         .timeout_ms = (unsigned)config->directory_timeout_ms,
         .retry_min_ms = (unsigned)config->postgres_retry_min_ms,
         .retry_max_ms = (unsigned)config->postgres_retry_max_ms,
-        .counters = &server->counters[server->shards + server->writers],
+        .counters = server_directory_counters(server),
     };
     return directory_stage_open(&server->lookups, &options, server->why);
 }
@@ -342,7 +344,7 @@ static int make_stage(struct server *server)
     struct metrics_stage_options options = {
         .address = server->config->listen_metrics,
         .counters = server->counters_list,
-        .counters_count = server->shards + server->writers + 1,
+        .counters_count = server->shards + server->writers + 2,
         .stats = server->stats,
         .sockets = server->sockets,
         .node = server->node.name,
@@ -488,7 +490,7 @@ static void unmake(struct server *server)
     dashboard_close(server->dashboard);
     route_table_close(server->routes);
     dedup_close(server->dedup);
-    jwt_keys_close(server->keys);
+    settings_close(settings_of(&server->settings));
     streams_close(server->streams);
     free(server->progress);
     free(server->counters);
@@ -513,7 +515,7 @@ static void wait_for_signal(struct server *server)
     pthread_t watcher;
     int number = 0;
     while (sigwait(&server->signals, &number) == 0 && number == SIGHUP)
-        log_info("serve", "SIGHUP: nothing of this configuration can change while it runs");
+        serve_reload(server);
     log_info("serve", "%s: draining for at most %lld s; once more to stop at once",
              number == SIGINT ? "SIGINT" : "SIGTERM", (long long)server->config->node_shutdown_s);
     if (pthread_create(&watcher, NULL, watch_for_second, server) == 0)

@@ -6,6 +6,8 @@
  *   directory → recovery → dedup → writers → gateways → shards → metrics stage
  *             → doors open → ready file
  *
+ * SIGHUP reads the configuration again: core/serve_reload.c, core/settings.h.
+ *
  * Exit status: 0 after a clean stop; 1 it could not start,
  * or could not bring everything to the disk.
  */
@@ -16,6 +18,9 @@
 
 struct serve_options {
     bool accept_loss; /* start although acknowledged data in the spool is damaged */
+    /* Reads the configuration once more, for SIGHUP; as config_load(). */
+    int (*load)(void *context, struct config *out, FILE *errors);
+    void *context;
 };
 
 int serve(const struct config *config, const struct serve_options *options);

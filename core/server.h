@@ -33,13 +33,13 @@ struct server {
     char host[SPOOL_NODE_MAX + 1];
     sigset_t signals;
     struct streams *streams;
-    struct jwt_keys *keys;
+    struct settings_board settings;
     struct spool_directory *directory;
     struct dedup *dedup;
     struct progress *progress;
     struct stats *stats;
-    struct counters *counters; /* a shard each, then a writer each, then the directory's */
-    struct counters *counters_list[SHARDS_MAX + WRITERS_MAX + 1];
+    struct counters *counters; /* a shard each, a writer each, the directory's, our own */
+    struct counters *counters_list[SHARDS_MAX + WRITERS_MAX + 2];
     struct seat seat[SHARDS_MAX];
     unsigned shards, seats;
     struct writer *writer[WRITERS_MAX];
@@ -61,5 +61,20 @@ struct server {
 /* Recovers the spools: of the shards that run, to write on,
  * and of those that an earlier start left behind, to be read to their end. */
 NODISCARD int serve_make_spools(struct server *server);
+
+/* The counters of the two threads that there is one of. */
+static inline struct counters *server_directory_counters(struct server *server)
+{
+    return &server->counters[server->shards + server->writers];
+}
+
+static inline struct counters *server_own_counters(struct server *server)
+{
+    return &server->counters[server->shards + server->writers + 1];
+}
+
+/* SIGHUP: reads the configuration again. What is wrong with it, or has changed
+ * and can't while we run, is in the log. The main thread. */
+void serve_reload(struct server *server);
 
 #endif

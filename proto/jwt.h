@@ -52,7 +52,7 @@ unsigned jwt_keys_count(const struct jwt_keys *keys);
 /*
  * New keys have taken the place of `old`: what the old ones verify and the new ones do not stays
  * good until `until_s` (seconds since 1970), each key under the name that it had. Copies; `old` may
- * go. What `old` itself has inherited is passed on with its own time. At most JWT_FORMER_MAX, the
+ * go. What `old` itself has inherited is passed on with its own time, if that is sooner. At most JWT_FORMER_MAX, the
  * newest. Before anybody else sees `keys`. How many there are now, or -ENOMEM.
  */
 enum { JWT_FORMER_MAX = 16 };

@@ -40,7 +40,10 @@ struct jwt_cache *jwt_cache_open(unsigned entries)
 
 void jwt_cache_clear(struct jwt_cache *cache)
 {
-    explicit_bzero(cache->entry, (size_t)cache->sets * WAYS * sizeof cache->entry[0]);
+    /* Those that were never used are left alone: they take no memory yet. */
+    for (size_t i = 0; i < (size_t)cache->sets * WAYS; i++)
+        if (cache->entry[i].until_s != 0)
+            explicit_bzero(&cache->entry[i], sizeof cache->entry[i]);
 }
 
 void jwt_cache_close(struct jwt_cache *cache)

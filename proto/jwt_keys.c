@@ -283,8 +283,9 @@ int jwt_keys_inherit(struct jwt_keys *keys, const struct jwt_keys *old, int64_t 
         fits = add_former(keys, &old->key[i], &old->key[i] == unnamed, until_s);
     for (unsigned i = 0; fits && i < old->formers; i++) {
         const struct jwt_former *former = &old->former[i];
-        if (former->until_s > now_s)
-            fits = add_former(keys, &former->key, former->for_unnamed, former->until_s);
+        int64_t ends_s = former->until_s < until_s ? former->until_s : until_s;
+        if (ends_s > now_s)
+            fits = add_former(keys, &former->key, former->for_unnamed, ends_s);
     }
     return fits ? (int)keys->formers : -ENOMEM;
 }

@@ -99,6 +99,11 @@ struct quota *quota_open(unsigned keys, struct bucket_rate rate, uint64_t seed)
     return quota;
 }
 
+void quota_change(struct quota *quota, struct bucket_rate rate)
+{
+    quota->rate = rate;
+}
+
 void quota_close(struct quota *quota)
 {
     free(quota);

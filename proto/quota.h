@@ -40,6 +40,8 @@ struct quota;
  * `seed`: random, so that nobody can choose keys that collide. NULL: no memory. */
 NODISCARD struct quota *quota_open(unsigned keys, struct bucket_rate rate, uint64_t seed);
 void quota_close(struct quota *quota);
+/* From now on; what was used is kept, as the time that it takes to come back. */
+void quota_change(struct quota *quota, struct bucket_rate rate);
 
 bool quota_has(const struct quota *quota, uint64_t key, uint64_t amount, uint64_t now_ns);
 /* False: not so much left; then nothing is taken. */

@@ -164,7 +164,7 @@ static int make(struct box *box)
         .config = &box->config,
         .name = CHECK_NODE,
         .streams = box->streams,
-        .keys = box->keys,
+        .settings = &box->settings,
         .dedup = box->dedup,
         .dedup_secret = spool_directory_secret(box->directory),
         .progress = box->progress,
@@ -491,12 +491,14 @@ void box_open(struct box *box, const struct box_options *options, struct ledger 
     must(config_load(&box->config, NULL, NULL, settings, COUNT_OF(settings), stderr) == 0);
     box->routes = route_table_open(&box->config, box->streams, why);
     must(box->routes != NULL);
-    must(jwt_keys_open(&box->keys, &box->config, why) == 0);
+    struct settings *made;
+    must(settings_open(&made, &box->config, NULL, 0, why) == 0);
+    settings_publish(&box->settings, made);
 }
 
 void box_close(struct box *box)
 {
-    jwt_keys_close(box->keys);
+    settings_close(settings_of(&box->settings));
     config_free(&box->config);
     route_table_close(box->routes);
     streams_close(box->streams);

@@ -39,7 +39,7 @@ struct box {
     struct ledger *ledger;
     struct config config;
     struct streams *streams;
-    struct jwt_keys *keys;
+    struct settings_board settings;
     struct node node;
     struct stats stats;
     struct spool_directory *directory;

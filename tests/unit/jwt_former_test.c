@@ -113,9 +113,11 @@ static void each_keeps_its_own_time_over_several_changes(void **state)
     assert_int_equal(verify(keys, "k", SECRET("a"), UNTIL), JWT_SIGNATURE);
     assert_int_equal(verify(keys, "k", SECRET("b"), UNTIL + 9), JWT_VALID);
     assert_int_equal(verify(keys, "k", SECRET("b"), UNTIL + 10), JWT_SIGNATURE);
-    keys = replace(keys, KEYS({"k", SECRET("d")}), UNTIL + 5, UNTIL + 5, 1); /* a's is over */
-    assert_int_equal(verify(keys, "k", SECRET("b"), UNTIL + 9), JWT_VALID);
-    assert_int_equal(verify(keys, "k", SECRET("c"), UNTIL + 6), JWT_SIGNATURE); /* no overlap */
+    keys = replace(keys, KEYS({"k", SECRET("d")}), UNTIL + 1, UNTIL + 5, 2); /* a's is over */
+    assert_int_equal(verify(keys, "k", SECRET("b"), UNTIL + 4), JWT_VALID);
+    assert_int_equal(verify(keys, "k", SECRET("b"), UNTIL + 5), JWT_SIGNATURE);
+    keys = replace(keys, KEYS({"k", SECRET("e")}), UNTIL + 2, UNTIL + 2, 0); /* none any more */
+    assert_int_equal(verify(keys, "k", SECRET("c"), UNTIL + 2), JWT_SIGNATURE);
     jwt_keys_close(keys);
 }
 

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/settings.h"
+
+#include "core/config_option.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ── What may change ────────────────────────────────────────────────────────────────────────── */
+
+/* key NULL: the whole section. */
+static const struct {
+    const char *section, *key;
+} live[] = {
+    {"auth", NULL},
+    {"cors", NULL},
+    {"limits", "body_bytes"},
+    {"limits", "header_ms"},
+    {"limits", "body_ms"},
+    {"limits", "idle_ms"},
+    {"limits", "events_per_second"},
+    {"log", "level"},
+    {"stats", "public"},
+    {"tcp", "ack_interval_ms"},
+};
+
+bool settings_are_live(const char *section, const char *key)
+{
+    for (size_t i = 0; i < COUNT_OF(live); i++)
+        if (strcmp(section, live[i].section) == 0 &&
+            (live[i].key == NULL || strcmp(key, live[i].key) == 0))
+            return true;
+    return false;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;
+}
+
+static bool same_option(const struct config *a, const struct config *b,
+                        const struct config_option *option)
+{
+    const char *one = (const char *)a + option->offset, *other = (const char *)b + option->offset;
+    switch (option->kind) {
+    case CONFIG_NUMBER:
+        return memcmp(one, other, sizeof(int64_t)) == 0;
+    case CONFIG_FLAG:
+        return *(const bool *)one == *(const bool *)other;
+    case CONFIG_CHOICE:
+        return memcmp(one, other, sizeof(unsigned)) == 0;
+    case CONFIG_TEXT:
+        return same_text(*(char *const *)(const void *)one, *(char *const *)(const void *)other);
+    }
+    must(false);
+}
+
+static bool same_streams(const struct config *a, const struct config *b)
+{
+    bool same = a->streams == b->streams;
+    for (unsigned i = 0; same && i < a->streams; i++)
+        same = same_text(a->stream[i].name, b->stream[i].name) &&
+               same_text(a->stream[i].table, b->stream[i].table) &&
+               same_text(a->stream[i].columns, b->stream[i].columns) &&
+               same_text(a->stream[i].types, b->stream[i].types);
+    return same;
+}
+
+void settings_compare(const struct config *running, const struct config *fresh,
+                      void (*tell)(const char *section, const char *key))
+{
+    for (unsigned i = 0; i < CONFIG_OPTIONS; i++) {
+        const struct config_option *option = &config_options[i];
+        if (!settings_are_live(option->section, option->key) &&
+            !same_option(running, fresh, option))
+            tell(option->section, option->key);
+    }
+    if (!same_streams(running, fresh))
+        tell("stream", "…");
+}
+
+/* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
+
+static void free_one(struct settings *settings)
+{
+    jwt_keys_close(settings->keys);
+    cors_close(settings->cors);
+    if (settings->owns_config)
+        config_free(&settings->config);
+    free(settings);
+}
+
+/* Tokens that are out can't all be replaced in one second. */
+static int inherit(struct settings *settings, const struct settings *before, int64_t now_s,
+                   char *why)
+{
+    settings->former_keys = jwt_keys_inherit(settings->keys, before->keys, now_s,
+                                             now_s + settings->config.auth_key_overlap_s);
+    if (settings->former_keys >= 0)
+        return 0;
+    snprintf(why, 256, "no memory for keys");
+    return settings->former_keys;
+}
+
+int settings_open(struct settings **out, const struct config *config, const struct settings *before,
+                  int64_t now_s, char *why)
+{
+    struct settings *settings = calloc(1, sizeof *settings);
+    snprintf(why, 256, "no memory for settings");
+    if (settings == NULL)
+        return -ENOMEM;
+    settings->config = *config;
+    settings->cors = cors_open(config->cors_origins);
+    int result = settings->cors == NULL ? -ENOMEM : jwt_keys_open(&settings->keys, config, why);
+    if (result == 0 && before != NULL)
+        result = inherit(settings, before, now_s, why);
+    if (result != 0) {
+        free_one(settings);
+        return result;
+    }
+    settings->owns_config = before != NULL;
+    *out = settings;
+    return 0;
+}
+
+void settings_close(struct settings *settings)
+{
+    while (settings != NULL) {
+        struct settings *former = settings->former;
+        free_one(settings);
+        settings = former;
+    }
+}
+
+/* ── From hand to hand ──────────────────────────────────────────────────────────────────────── */
+
+void settings_publish(struct settings_board *board, struct settings *settings)
+{
+    settings->former = atomic_load_explicit(&board->present, memory_order_relaxed);
+    atomic_store_explicit(&board->present, settings, memory_order_release);
+}
+
+struct settings *settings_of(const struct settings_board *board)
+{
+    return atomic_load_explicit(&board->present, memory_order_acquire);
+}
+
+void settings_adopt(struct settings *settings)
+{
+    atomic_fetch_add_explicit(&settings->adopted, 1, memory_order_release);
+}
+
+bool settings_reap(struct settings *settings, unsigned shards)
+{
+    if (atomic_load_explicit(&settings->adopted, memory_order_acquire) < shards)
+        return false;
+    settings_close(settings->former);
+    settings->former = NULL;
+    return true;
+}
