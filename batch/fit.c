@@ -32,7 +32,7 @@ static const char *takers(enum column_type type)
     case COLUMN_JSON:
         return "{114}";
     }
-    must(!"a column type");
+    must(false); /* a column type */
     return "";
 }
 
