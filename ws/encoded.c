@@ -60,6 +60,33 @@ struct encoded *encoded_make(struct span text, const struct span *attachments,
     return encoded;
 }
 
+struct encoded *encoded_join(struct encoded *const *some, unsigned count)
+{
+    uint64_t length = 0;
+    unsigned parts = 0;
+    for (unsigned i = 0; i < count; i++) {
+        length += some[i] == NULL ? 0 : some[i]->length;
+        parts += some[i] == NULL ? 0 : some[i]->parts;
+    }
+    if (length > UINT32_MAX)
+        return NULL;
+    struct encoded *all = malloc(sizeof *all + parts * sizeof all->part[0] + (size_t)length);
+    if (all == NULL)
+        return NULL;
+    *all = (struct encoded){.lent = {returned}, .references = 1, .parts = parts};
+    for (unsigned i = 0, part = 0; i < count; i++) {
+        if (some[i] == NULL)
+            continue;
+        memcpy(bytes_of(all) + all->length, bytes_of(some[i]), some[i]->length);
+        for (unsigned j = 0; j < some[i]->parts; j++, part++) {
+            all->part[part] = some[i]->part[j];
+            all->part[part].at += all->length;
+        }
+        all->length += some[i]->length;
+    }
+    return all;
+}
+
 struct encoded *encoded_ref(struct encoded *encoded)
 {
     must(encoded->references > 0 && encoded->references < UINT32_MAX);

@@ -40,6 +40,9 @@ struct encoded {
  * parts, or longer than 4 GiB together. */
 NODISCARD struct encoded *encoded_make(struct span text, const struct span *attachments,
                                        unsigned attachments_count);
+/* Several as one: all their parts, in order; each member of `some` may be NULL, which adds nothing.
+ * It has no key. NULL: no memory. */
+NODISCARD struct encoded *encoded_join(struct encoded *const *some, unsigned count);
 struct encoded *encoded_ref(struct encoded *encoded);
 void encoded_put(struct encoded *encoded); /* NULL is nothing */
 

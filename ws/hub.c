@@ -38,6 +38,7 @@ void hub_close(struct hub *hub)
     if (hub == NULL)
         return;
     must(list_empty(&hub->peers));
+    hub_drop_run(hub);
     hub_drop_questions(hub);
     hub_drop_backlog(hub);
     hub_free_rooms(hub);
@@ -79,7 +80,8 @@ static void drain(struct hub *hub, struct turn *turn)
 
 static bool has_work(const struct hub *hub)
 {
-    return !list_empty(&hub->dirty) || !list_empty(&hub->inbox) || hub->unanswered;
+    return hub->run.count > 0 || !list_empty(&hub->dirty) || !list_empty(&hub->inbox) ||
+           hub->unanswered;
 }
 
 /* What is drained may answer, and what is answered publish: a few times around, the rest in the next
@@ -89,6 +91,7 @@ void hub_flush(struct hub *hub, struct turn *turn)
     hub->pressed = 0;
     hub_post_backlog(hub);
     for (unsigned i = 0; i < PASSES_MAX && has_work(hub); i++) {
+        hub_end_run(hub, turn);
         hub_think(hub, turn);
         drain(hub, turn);
     }
@@ -99,6 +102,7 @@ int64_t hub_tick(struct hub *hub, struct turn *turn)
 {
     if (turn->now_ns >= hub->ticked_ns + TICK_NS) {
         hub->ticked_ns = turn->now_ns;
+        hub_end_run(hub, turn);
         log_age(hub, turn->now_ns);
         hub_forget_rooms(hub, turn->now_ns);
     }

@@ -2,8 +2,8 @@
 /*
  * What the hub's files know of one another. Nobody else includes this. Reading order:
  *
- *   hub_room.c (rooms and members) ─► hub_publish.c (from the publisher to the members)
- *   ─► hub_log.c (what was delivered) ─► hub_mail.c (between shards) ─► hub_ask.c ─► hub.c (the turn)
+ *   hub_room.c (rooms and members) ─► hub_publish.c (from the publisher to the shards)
+ *   ─► hub_run.c (to the members) ─► hub_log.c (what was delivered) ─► hub_mail.c (between shards) ─► hub_ask.c ─► hub.c (the turn)
  *
  *   room ──► seats: an array, so that delivery walks memory in order │ peer │ member │ encoding │ …
  *    ▲                                                                  ▲      │
@@ -21,7 +21,9 @@ enum {
     FORGOTTEN_SLOTS = 4096, /* likewise */
     LETTERS_READ_MAX = 512, /* of one shard, in one turn */
     QUESTIONS_MAX = 64,
-    PRESSED = 512, /* publications in one turn that are enough */
+    PRESSED = 512,     /* publications in one turn that are enough */
+    RUN_MAX = 32,      /* publications that are told as one … */
+    RUN_BYTES = 16384, /* … and their bytes */
 };
 
 /* ── Between shards ── */
@@ -120,6 +122,22 @@ struct hub_log {
     size_t bytes;
 };
 
+/* ── Runs ── */
+
+/* Publications of one room, one behind the other, that its members have not been posted yet. */
+struct run {
+    struct room *room;
+    unsigned count;
+    size_t bytes;
+    struct dispatch *dispatch[RUN_MAX];
+    uint64_t number[RUN_MAX];
+};
+
+/* What members with one encoding are posted of a run. */
+struct telling {
+    struct encoded *all, *one[RUN_MAX];
+};
+
 /* ── The hub ── */
 
 struct encoder {
@@ -151,6 +169,8 @@ struct hub {
     size_t members;
     struct list lingering; /* rooms without members, the one to be forgotten first in front */
     struct hub_log log;
+    struct run run;
+    struct telling telling[ENCODINGS_MAX]; /* empty but inside hub_end_run() */
     uint64_t *forgotten; /* [FORGOTTEN_SLOTS]: the last number when a room of such a hash was */
     struct list dirty, peers;
     unsigned peers_count;
@@ -201,8 +221,19 @@ static inline unsigned hub_home(const struct hub_node *node, uint64_t hash)
 void hub_sequence(struct hub *hub, struct turn *turn, struct dispatch *dispatch);
 void hub_deliver(struct hub *hub, struct turn *turn, struct dispatch *dispatch);
 void dispatch_put(struct dispatch *dispatch);
+bool hub_dropped(struct hub *hub, struct turn *turn, const char *why); /* counts it; false */
 NODISCARD struct encoded *hub_encoded(struct hub *hub, const struct dispatch *dispatch,
                                       unsigned encoding, uint64_t number);
+
+/* hub_run.c */
+
+/* The caller's reference becomes the run's. */
+void hub_add_to_run(struct hub *hub, struct turn *turn, struct room *room,
+                    struct dispatch *dispatch, uint64_t number);
+/* Before anybody comes, goes or is sent anything else: who is in the room now gets what was published
+ * until now, before what comes next. */
+void hub_end_run(struct hub *hub, struct turn *turn);
+void hub_drop_run(struct hub *hub);
 
 /* hub_log.c */
 NODISCARD bool log_open(struct hub_log *log);
@@ -230,6 +261,7 @@ void inquiry_free(struct inquiry *inquiry);
 void hub_drop_questions(struct hub *hub);
 
 /* peer.c */
+bool peer_deliver(struct peer *peer, struct turn *turn, struct encoded *encoded); /* of a run */
 struct peer *hub_find_peer(const struct hub *hub, uint64_t id);
 
 #endif

@@ -229,6 +229,7 @@ static size_t collect_all(const struct hub *hub, const struct peer *peer, unsign
 bool hub_replay(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
                 uint64_t number)
 {
+    hub_end_run(hub, turn);
     if (!hub_reaches_back(hub, peer, encoding, number))
         return false;
     size_t found = collect_all(hub, peer, encoding, number, NULL);

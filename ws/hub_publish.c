@@ -14,8 +14,6 @@
 
 #include <stdlib.h>
 
-enum { AHEAD = 8 }; /* peers fetched before it is their turn: a room's are all over the memory */
-
 /* ── Is there an audience? ──────────────────────────────────────────────────────────────────── */
 
 bool hub_has_anyone(const struct hub *hub)
@@ -99,7 +97,7 @@ void dispatch_put(struct dispatch *dispatch)
         free(dispatch);
 }
 
-static bool dropped(struct hub *hub, struct turn *turn, const char *why)
+bool hub_dropped(struct hub *hub, struct turn *turn, const char *why)
 {
     enum { COMPLAIN_S = 10 };
     count(turn->counters, COUNT_LIVE_DROPPED, 1);
@@ -119,7 +117,7 @@ bool hub_publish(struct hub *hub, struct turn *turn, const struct publish *publi
     hub->pressed++;
     struct dispatch *dispatch = make(publish, &name);
     if (dispatch == NULL)
-        return dropped(hub, turn, "no memory");
+        return hub_dropped(hub, turn, "no memory");
     unsigned home = hub_home(hub->node, name.hash);
     if (home == hub->options.shard) {
         hub_sequence(hub, turn, dispatch);
@@ -128,7 +126,7 @@ bool hub_publish(struct hub *hub, struct turn *turn, const struct publish *publi
     if (hub_post(hub, home, &dispatch->letter))
         return true;
     dispatch_put(dispatch);
-    return dropped(hub, turn, "another shard does not keep up (live.backlog_bytes)");
+    return hub_dropped(hub, turn, "another shard does not keep up (live.backlog_bytes)");
 }
 
 /* ── The home ───────────────────────────────────────────────────────────────────────────────── */
@@ -146,7 +144,7 @@ void hub_sequence(struct hub *hub, struct turn *turn, struct dispatch *dispatch)
         atomic_fetch_add_explicit(&dispatch->references, 1, memory_order_relaxed);
         if (!hub_post(hub, i, &dispatch->letter)) {
             dispatch_put(dispatch);
-            (void)dropped(hub, turn, "another shard does not keep up (live.backlog_bytes)");
+            (void)hub_dropped(hub, turn, "another shard does not keep up (live.backlog_bytes)");
         }
     }
     if (atomic_load_explicit(&interest[us], memory_order_relaxed) > 0)
@@ -170,51 +168,14 @@ struct encoded *hub_encoded(struct hub *hub, const struct dispatch *dispatch, un
     return encoded;
 }
 
-static void fetch(const struct room *room, uint32_t index)
-{
-    if (index >= room->seats)
-        return;
-    const uint8_t *peer = (const uint8_t *)room->seat[index].peer;
-    __builtin_prefetch(peer, 1);
-    __builtin_prefetch(peer + 64, 1);
-}
-
-static bool wants(const struct seat *seat, const struct publication *publication)
-{
-    return hub_types_hold(seat->member->types, publication->type) ||
-           hub_types_hold(seat->member->types, publication->event);
-}
-
-/* No peer's ops are called here, so nobody comes or goes while we walk. */
-static uint64_t post(struct hub *hub, struct turn *turn, const struct room *room,
-                     const struct dispatch *dispatch, uint64_t number)
-{
-    struct encoded *encoded[ENCODINGS_MAX] = {0};
-    const struct peer *except = hub_find_peer(hub, dispatch->except);
-    uint64_t posted = 0;
-    for (uint32_t i = 0; i < room->seats; i++) {
-        const struct seat *seat = &room->seat[i];
-        fetch(room, i + AHEAD);
-        if (seat->peer == except || (seat->filtered && !wants(seat, &dispatch->publication)))
-            continue;
-        struct encoded **one = &encoded[seat->encoding];
-        if (*one == NULL && (*one = hub_encoded(hub, dispatch, seat->encoding, number)) == NULL)
-            (void)dropped(hub, turn, "no memory");
-        else
-            posted += peer_post(seat->peer, turn, *one);
-    }
-    for (unsigned i = 0; i < ENCODINGS_MAX; i++)
-        encoded_put(encoded[i]);
-    return posted;
-}
-
 /* The caller's reference becomes ours. */
 void hub_deliver(struct hub *hub, struct turn *turn, struct dispatch *dispatch)
 {
     struct room *room = hub_find_room(hub, dispatch->hash, dispatch->publication.room);
-    if (room != NULL) {
-        uint64_t number = dispatch->kept ? log_append(hub, turn, room, dispatch) : 0;
-        count(turn->counters, COUNT_LIVE_DELIVERIES, post(hub, turn, room, dispatch, number));
+    if (room == NULL) {
+        dispatch_put(dispatch);
+        return;
     }
-    dispatch_put(dispatch);
+    uint64_t number = dispatch->kept ? log_append(hub, turn, room, dispatch) : 0;
+    hub_add_to_run(hub, turn, room, dispatch, number);
 }

@@ -263,6 +263,7 @@ enum hub_joined hub_join(struct hub *hub, struct turn *turn, struct peer *peer, 
 {
     struct room_name name;
     must(terms->encoding < ENCODINGS_MAX && hub->encoder[terms->encoding].encode != NULL);
+    hub_end_run(hub, turn);
     if (!hub_name(hub, room, &name))
         return HUB_BAD_NAME;
     struct room *found = find(hub, &name);
@@ -299,12 +300,14 @@ bool hub_leave(struct hub *hub, struct turn *turn, struct peer *peer, struct spa
     struct member *member = member_of(hub, peer, room, encoding);
     if (member == NULL)
         return false;
+    hub_end_run(hub, turn);
     get_up(hub, turn, peer, member);
     return true;
 }
 
 void hub_leave_all(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding)
 {
+    hub_end_run(hub, turn);
     for (struct list *link = peer->memberships.next, *next; link != &peer->memberships;
          link = next) {
         struct member *member = LIST_ENTRY(link, struct member, of_peer);

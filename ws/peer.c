@@ -87,7 +87,7 @@ static bool overrun(struct peer *peer, struct turn *turn)
     return false;
 }
 
-bool peer_post(struct peer *peer, struct turn *turn, struct encoded *encoded)
+bool peer_deliver(struct peer *peer, struct turn *turn, struct encoded *encoded)
 {
     struct peer_queue *queue = &peer->queue;
     if (UNLIKELY(peer->overran))
@@ -101,6 +101,13 @@ bool peer_post(struct peer *peer, struct turn *turn, struct encoded *encoded)
     queue->bytes += encoded->length;
     want_drain(peer);
     return true;
+}
+
+bool peer_post(struct peer *peer, struct turn *turn, struct encoded *encoded)
+{
+    if (peer->hub->run.count > 0)
+        hub_end_run(peer->hub, turn);
+    return peer_deliver(peer, turn, encoded);
 }
 
 struct encoded *peer_take(struct peer *peer)

@@ -78,7 +78,8 @@ void peer_fini(struct peer *peer, struct turn *turn);
  * comes at the end of this turn. The message leaves at the end of this turn, with all others. */
 bool peer_post(struct peer *peer, struct turn *turn, struct encoded *encoded);
 
-/* The oldest, whose reference becomes the caller's; NULL: none is left. For ops->drain. */
+/* The oldest, whose reference becomes the caller's; NULL: none is left. For ops->drain. It may be
+ * several messages in one: look at all its parts. */
 NODISCARD struct encoded *peer_take(struct peer *peer);
 /* A look at it, to see whether there is room; NULL: none. */
 const struct encoded *peer_first(const struct peer *peer);

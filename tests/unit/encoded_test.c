@@ -71,6 +71,27 @@ static void attachments_without_a_text(void **state)
     encoded_put(encoded);
 }
 
+static void joined(void **state)
+{
+    (void)state;
+    struct span attachment = SPAN("bin");
+    struct encoded *one = encoded_make(SPAN("one"), &attachment, 1),
+                   *other = encoded_make(SPAN("other"), NULL, 0), *some[] = {one, NULL, other};
+    struct encoded *all = encoded_join(some, 3);
+    encoded_put(one);
+    encoded_put(other);
+    assert_int_equal(all->parts, 3);
+    assert_int_equal(encoded_frames(all).length, 17);
+    assert_memory_equal(encoded_frames(all).at,
+                        "\x81\x03one\x82\x03"
+                        "bin\x81\x05other",
+                        17);
+    assert_true(span_is(encoded_payload(all, 0), "one") && !all->part[0].binary);
+    assert_true(span_is(encoded_payload(all, 1), "bin") && all->part[1].binary);
+    assert_true(span_is(encoded_payload(all, 2), "other") && !all->part[2].binary);
+    encoded_put(all);
+}
+
 static void references(void **state)
 {
     (void)state;
@@ -88,6 +109,7 @@ int main(void)
         cmocka_unit_test(of_every_form),
         cmocka_unit_test(attachments_have_a_bound),
         cmocka_unit_test(attachments_without_a_text),
+        cmocka_unit_test(joined),
         cmocka_unit_test(references),
     };
     return cmocka_run_group_tests_name("encoded", tests, NULL, NULL);

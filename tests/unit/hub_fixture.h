@@ -44,9 +44,11 @@ static void listener_drain(struct peer *peer, struct turn *turn)
     listener->drains++;
     listener->missed += listener->slow ? 0 : peer_missed(peer);
     while (!listener->slow && (encoded = peer_take(peer)) != NULL) {
-        struct span text = encoded_payload(encoded, 0);
-        assert_true(buf_put(&listener->heard, text.at, text.length));
-        assert_true(buf_put(&listener->heard, "\n", 1));
+        for (unsigned i = 0; i < encoded->parts; i++) {
+            struct span text = encoded_payload(encoded, i);
+            assert_true(buf_put(&listener->heard, text.at, text.length));
+            assert_true(buf_put(&listener->heard, "\n", 1));
+        }
         encoded_put(encoded);
     }
 }

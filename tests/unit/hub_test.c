@@ -159,6 +159,67 @@ static void filters_and_except(void **state)
     hubs_close(&house);
 }
 
+/* One behind the other in one room: one message to each. What comes between keeps its place. */
+static void runs(void **state)
+{
+    (void)state;
+    struct listener early, late, gone;
+    hubs_open(&house, 1, &hub_defaults);
+    listener_open(&early, &house, 0, "u");
+    listener_open(&late, &house, 0, "u");
+    listener_open(&gone, &house, 0, "u");
+    assert_int_equal(join(&house, 0, &early, "r"), HUB_JOINED);
+    assert_int_equal(join(&house, 0, &early, "s"), HUB_JOINED);
+    assert_int_equal(join(&house, 0, &gone, "r"), HUB_JOINED);
+    early.slow = true;
+    publish(&house, 0, "r", "e", "1");
+    publish(&house, 0, "r", "e", "2");
+    hubs_turn(&house);
+    assert_int_equal(peer_first(&early.peer)->parts, 2);
+    early.slow = false;
+    publish(&house, 0, "s", "e", "3");
+    publish(&house, 0, "r", "e", "4");
+    assert_int_equal(join(&house, 0, &late, "r"), HUB_JOINED);
+    assert_true(hub_leave(house.hub[0], &house.turn[0], &gone.peer, SPAN("r"), ENCODING_A));
+    publish(&house, 0, "r", "e", "5");
+    struct encoded *reply = encoded_make(SPAN("reply"), NULL, 0);
+    assert_true(peer_post(&early.peer, &house.turn[0], reply));
+    encoded_put(reply);
+    publish(&house, 0, "r", "e", "6");
+    hubs_turn(&house);
+    heard(&early, "A r e 1\nA r e 2\nA s e 3\nA r e 4\nA r e 5\nreply\nA r e 6\n");
+    heard(&late, "A r e 5\nA r e 6\n");
+    heard(&gone, "A r e 1\nA r e 2\nA r e 4\n");
+    publish(&house, 0, "r", "e", "nobody waits for it");
+    listener_close(&early, &house, 0);
+    listener_close(&late, &house, 0);
+    listener_close(&gone, &house, 0);
+    hubs_close(&house);
+}
+
+/* As many as a run holds and more, in their order; a run never outgrows a peer's bounds. */
+static void long_runs(void **state)
+{
+    (void)state;
+    struct hub_options options = hub_defaults;
+    struct listener a;
+    char number[16], wanted[4096];
+    options.queue_bytes = 2000;
+    hubs_open(&house, 1, &options);
+    listener_open(&a, &house, 0, "u");
+    assert_int_equal(join(&house, 0, &a, "r"), HUB_JOINED);
+    for (unsigned length = 0, i = 0; i < 100; i++) {
+        snprintf(number, sizeof number, "%u", i);
+        publish(&house, 0, "r", "e", number);
+        length += (unsigned)snprintf(wanted + length, sizeof wanted - length, "A r e %u\n", i);
+    }
+    hubs_turn(&house);
+    heard(&a, wanted);
+    assert_int_equal(a.overruns, 0);
+    listener_close(&a, &house, 0);
+    hubs_close(&house);
+}
+
 static struct encoded *encode_nothing(void *context, const struct publication *publication)
 {
     (void)context;
@@ -663,6 +724,8 @@ int main(void)
         cmocka_unit_test(rooms_of_a_peer),
         cmocka_unit_test(encoded_once),
         cmocka_unit_test(filters_and_except),
+        cmocka_unit_test(runs),
+        cmocka_unit_test(long_runs),
         cmocka_unit_test(no_memory_to_encode),
         cmocka_unit_test(like_the_model),
         cmocka_unit_test(who_was_away),
