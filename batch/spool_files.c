@@ -13,7 +13,7 @@
  *
  * A segment goes when all of it has been in Postgres for spool.retain_stored_s,
  * and when every producer's mark stands in a later one.
- * With the disk space at its limit (80 %), stored segments go earlier.
+ * With the disk space at its limit (80 %), or the disk itself full, stored segments go earlier.
  */
 #include "batch/spool_internal.h"
 #include "core/log.h"
@@ -189,6 +189,7 @@ static void filled(struct spool *spool, struct ring *ring, int32_t bytes)
 static void nursery_ready(struct spool *spool, struct ring *ring, uint64_t now_ns)
 {
     spool->nursery.step = NURSERY_READY;
+    spool->nursery.error = 0;
     spool_send(spool, ring, now_ns); /* somebody may be waiting for it */
 }
 
@@ -243,10 +244,12 @@ void spool_nursery_complete(struct spool *spool, struct ring *ring,
         nursery_step(spool, ring, result, now_ns);
         return;
     }
-    log_error("spool",
-              "shard %u: the next segment could not be made ready: %s; trying again; free disk "
-              "space or look at the disk",
-              spool->options.shard, strerror(-result));
+    if (result != nursery->error)
+        log_error("spool",
+                  "shard %u: the next segment could not be made ready: %s; trying again every "
+                  "second; free disk space or look at the disk",
+                  spool->options.shard, strerror(-result));
+    nursery->error = result;
     nursery_drop(spool, ring, now_ns + SPOOL_RETRY_NS);
 }
 
@@ -262,8 +265,16 @@ struct segment *spool_nursery_take(struct spool *spool)
 
 /* ── The grave ──────────────────────────────────────────────────────────────────────────────── */
 
+static bool disk_is_full(const struct spool *spool)
+{
+    int32_t error = spool->nursery.error;
+    return spool->nursery.step == NURSERY_EMPTY && (error == -ENOSPC || error == -EDQUOT);
+}
+
 static bool space_is_short(const struct spool *spool)
 {
+    if (disk_is_full(spool))
+        return true;
     uint64_t bytes = spool_disk_bytes(spool) + spool->options.segment_bytes;
     return bytes > spool->options.bytes_max / 100 * PERCENT_EARLY;
 }
@@ -350,6 +361,10 @@ void spool_grave_complete(struct spool *spool, struct ring *ring,
     free(grave->segment);
     grave->segment = NULL;
     grave->step = GRAVE_IDLE;
+    if (disk_is_full(spool)) { /* is it still? */
+        spool->nursery.retry_ns = 0;
+        nursery_begin(spool, ring, now_ns);
+    }
     (void)grave_tick(spool, ring, now_ns);
 }
 

@@ -122,6 +122,7 @@ struct nursery {
     uint64_t filled;
     uint32_t generation;
     uint64_t retry_ns;
+    int32_t error; /* why there was none the last time; 0: there was */
     char name[SEGMENT_NAME_BYTES];
 };
 

@@ -492,6 +492,41 @@ static void test_no_spare_is_back_pressure(void **state)
     kit_fini(&kit);
 }
 
+/* The disk is full long before spool.bytes: what is stored goes before
+ * its time, but no more of it than is needed for the next segment. */
+static void test_a_full_disk_takes_what_is_stored(void **state)
+{
+    (void)state;
+    struct kit kit;
+    kit_init(&kit);
+    kit.options.retain_us = (int64_t)3600 * 1000 * 1000;
+    kit_open(&kit);
+    int spare = -1; /* being opened */
+    while (spare < 0 || counted(&kit.counters, COUNT_SPOOL_SEGMENTS) < 6) {
+        kit_run(&kit);
+        kit_take(&kit);
+        assert_true(kit_append(&kit));
+        kit_commit(&kit);
+        kit_tick(&kit, 2 * KIT_MS);
+        spare = fake_ring_find(&kit.ring, RING_OPEN);
+    }
+    kit_do(&kit, (unsigned)spare, 0);
+    int written = fake_ring_find(&kit.ring, RING_WRITE);
+    kit.stored = spool_durable(kit.spool);
+    kit_tick(&kit, 2 * KIT_MS);
+    uint64_t segments = counted(&kit.counters, COUNT_SPOOL_SEGMENTS);
+    assert_int_equal(fake_ring_find(&kit.ring, RING_UNLINK), -1);
+    kit_do(&kit, (unsigned)written, -ENOSPC);
+    for (unsigned i = 0; i < 5; i++) {
+        kit_tick(&kit, 2 * KIT_MS);
+        kit_run(&kit);
+    }
+    assert_int_equal(counted(&kit.counters, COUNT_SPOOL_SEGMENTS), segments - 1);
+    assert_int_not_equal(kit.spool->nursery.step, NURSERY_EMPTY);
+    kit_close(&kit);
+    kit_fini(&kit);
+}
+
 static void test_one_process(void **state)
 {
     (void)state;
@@ -566,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_pressure),
         cmocka_unit_test(test_marks_do_not_hold_a_full_disk),
         cmocka_unit_test(test_no_spare_is_back_pressure),
+        cmocka_unit_test(test_a_full_disk_takes_what_is_stored),
         cmocka_unit_test(test_one_process),
         cmocka_unit_test(test_shared_directory),
         cmocka_unit_test(test_witness),
