@@ -221,9 +221,11 @@ static void adopt(struct gateway *gateway)
     gateway->admission.required = settings->config.auth_required;
     gateway->http.cors = settings->cors;
     for (unsigned i = 0; i < gateway->http.routes_count; i++)
-        if (gateway->route[i].handle == page_stats)
+        if (gateway->route[i].handle == page_stats || gateway->route[i].take == ticker_take)
             gateway->route[i].token = !settings->config.stats_public;
     adopt_limits(gateway, &settings->config);
+    gateway_live_adopt(&gateway->live, &settings->config, &gateway->websocket);
+    gateway_sessions_adopt(&gateway->sessions, &settings->config, &gateway->websocket);
     quota_change(gateway->failures,
                  bucket_rate((uint64_t)settings->config.auth_failures_per_minute, 60000, 60000));
     jwt_cache_clear(gateway->tokens);

@@ -94,6 +94,16 @@ bool gateway_live_route(struct gateway_live *live, unsigned index, struct http_r
     return true;
 }
 
+void gateway_live_adopt(struct gateway_live *live, const struct config *config,
+                        const struct websocket_options *websocket)
+{
+    struct ticker_options *ticker = &live->ticker.options;
+    ticker->origins = span_of_string(config->cors_origins);
+    ticker->leeway_ns = (uint64_t)config->auth_leeway_s * 1000000000;
+    ticker->websocket.idle_ns = websocket->idle_ns;
+    ticker->websocket.close_ns = websocket->close_ns;
+}
+
 void gateway_live_close(struct gateway_live *live)
 {
     routes_close(live->routes);

@@ -30,6 +30,9 @@ NODISCARD bool gateway_live_open(struct gateway_live *live, const struct node *n
 /* The doors' routes, one a call; false: there are no more. */
 NODISCARD bool gateway_live_route(struct gateway_live *live, unsigned index,
                                   struct http_route *out);
+/* What SIGHUP may change. `config` is looked at until the next one takes its place. */
+void gateway_live_adopt(struct gateway_live *live, const struct config *config,
+                        const struct websocket_options *websocket);
 void gateway_live_close(struct gateway_live *live);
 
 /* In a turn: the house's calls of these names. */

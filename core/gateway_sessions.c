@@ -110,6 +110,17 @@ bool gateway_sessions_open(struct gateway_sessions *sessions, const struct gatew
     return sessions->door != NULL && sessions->echo != NULL;
 }
 
+void gateway_sessions_adopt(struct gateway_sessions *sessions, const struct config *config,
+                            const struct websocket_options *websocket)
+{
+    struct engineio *doors[] = {sessions->door, sessions->echo};
+    for (unsigned i = 0; i < COUNT_OF(doors); i++)
+        if (doors[i] != NULL)
+            engineio_change(doors[i], span_of_string(config->cors_origins), websocket->idle_ns,
+                            websocket->close_ns);
+    socketio_change(sessions->socketio, ns_of_ms(config->auth_leeway_s * 1000));
+}
+
 void gateway_sessions_close(struct gateway_sessions *sessions)
 {
     if (sessions->echo != NULL)

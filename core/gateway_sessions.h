@@ -24,6 +24,9 @@ NODISCARD bool gateway_sessions_open(struct gateway_sessions *sessions,
                                      const struct gateway_live *live, struct intake *intake,
                                      const struct admission *admission, struct directory *directory,
                                      const struct websocket_options *websocket, char *why);
+/* What SIGHUP may change. `config` is looked at until the next one takes its place. */
+void gateway_sessions_adopt(struct gateway_sessions *sessions, const struct config *config,
+                            const struct websocket_options *websocket);
 void gateway_sessions_close(struct gateway_sessions *sessions);
 
 enum { GATEWAY_SESSIONS_ROUTES = 2 * ENGINEIO_ROUTES };

@@ -56,14 +56,19 @@ static bool same_option(const struct config *a, const struct config *b,
     must(false);
 }
 
-static bool same_streams(const struct config *a, const struct config *b)
+/* All [stream …], or all [route …]. */
+static bool same_sections(const struct config *a, const struct config *b,
+                          const struct config_repeat *repeat)
 {
-    bool same = a->streams == b->streams;
-    for (unsigned i = 0; same && i < a->streams; i++)
-        same = same_text(a->stream[i].name, b->stream[i].name) &&
-               same_text(a->stream[i].table, b->stream[i].table) &&
-               same_text(a->stream[i].columns, b->stream[i].columns) &&
-               same_text(a->stream[i].types, b->stream[i].types);
+    struct config *one = (struct config *)(uintptr_t)a, *other = (struct config *)(uintptr_t)b;
+    unsigned count = *config_count(one, repeat);
+    bool same = count == *config_count(other, repeat);
+    for (unsigned i = 0; same && i < count; i++) {
+        same = same_text(*config_member(one, repeat, i, 0), *config_member(other, repeat, i, 0));
+        for (unsigned m = 0; same && m < repeat->members; m++)
+            same = same_text(*config_member(one, repeat, i, repeat->member[m].offset),
+                             *config_member(other, repeat, i, repeat->member[m].offset));
+    }
     return same;
 }
 
@@ -76,8 +81,10 @@ void settings_compare(const struct config *running, const struct config *fresh,
             !same_option(running, fresh, option))
             tell(option->section, option->key);
     }
-    if (!same_streams(running, fresh))
-        tell("stream", "…");
+    for (unsigned i = 0; i < CONFIG_REPEATS; i++)
+        if (strcmp(config_repeats[i].section, "key") != 0 &&
+            !same_sections(running, fresh, &config_repeats[i]))
+            tell(config_repeats[i].section, "…");
 }
 
 /* ── Life ───────────────────────────────────────────────────────────────────────────────────── */

@@ -50,7 +50,7 @@ bool settings_reap(struct settings *settings, unsigned shards);
 
 /* May SIGHUP change this option? */
 bool settings_are_live(const char *section, const char *key);
-/* Calls `tell` for each option (and stream) that is not live and differs. */
+/* Calls `tell` for each option, and each kind of section, that is not live and differs. */
 void settings_compare(const struct config *running, const struct config *fresh,
                       void (*tell)(const char *section, const char *key));
 

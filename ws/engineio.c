@@ -256,6 +256,14 @@ struct engineio *engineio_open(const struct engineio_options *options)
     return NULL;
 }
 
+void engineio_change(struct engineio *door, struct span origins, uint64_t idle_ns,
+                     uint64_t close_ns)
+{
+    door->options.origins = origins;
+    door->options.websocket_options.idle_ns = idle_ns;
+    door->options.websocket_options.close_ns = close_ns;
+}
+
 void engineio_close(struct engineio *door)
 {
     if (door == NULL)

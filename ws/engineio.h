@@ -76,6 +76,9 @@ struct engineio_options {
 NODISCARD struct engineio *engineio_open(const struct engineio_options *options);
 /* No connection is left that has one of its sessions. */
 void engineio_close(struct engineio *door);
+/* Other origins and times (limits.idle_ms, limits.header_ms), for those that are connected too. */
+void engineio_change(struct engineio *door, struct span origins, uint64_t idle_ns,
+                     uint64_t close_ns);
 /* Once a turn, behind hub_flush(). ns to the next; -1: none. */
 int64_t engineio_tick(struct engineio *door, struct turn *turn);
 /* SIGTERM, before connections are drained: every session ends. */

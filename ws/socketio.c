@@ -352,6 +352,11 @@ struct socketio *socketio_open(const struct socketio_options *options, char *why
     return door;
 }
 
+void socketio_change(struct socketio *door, uint64_t leeway_ns)
+{
+    door->options.leeway_ns = leeway_ns;
+}
+
 void socketio_close(struct socketio *door)
 {
     if (door == NULL)

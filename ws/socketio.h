@@ -63,6 +63,8 @@ struct socketio_options {
 /* NULL: no memory, or the namespaces are not a list of names that begin with a slash: `why` (256). */
 NODISCARD struct socketio *socketio_open(const struct socketio_options *options, char *why);
 /* All sessions have ended. */
+/* Another leeway (auth.leeway_s), for tokens that are seen from now on. */
+void socketio_change(struct socketio *door, uint64_t leeway_ns);
 void socketio_close(struct socketio *door);
 
 extern const struct engineio_ops socketio_ops;

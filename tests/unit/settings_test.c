@@ -133,6 +133,7 @@ static void what_can_not_change_is_told(void **state)
         {"spool.direct=no", "spool.direct"},
         {"batch.preset=small", "batch.linger_ms"}, /* the last of three */
         {"stream.s.columns=id text", "stream.…"},
+        {"route.r.types=t", "route.…"},
         {"limits.connections=7", "limits.connections"},
         {"limits.body_bytes=70000", NULL},
         {"auth.required=no", NULL},
