@@ -20,7 +20,7 @@ struct dashboard {
 
 /* One user over all shards. */
 struct whole {
-    uint64_t total, other;
+    uint64_t other;
     int64_t last_us;
     uint32_t now_s;
     uint64_t series[DASHBOARD_WINDOW_S]; /* the last is the current second's */
@@ -31,11 +31,6 @@ struct whole {
     uint32_t session[USER_SESSIONS_MAX];
     unsigned types, sessions;
 };
-
-static uint32_t seconds(const struct turn *turn)
-{
-    return (uint32_t)(turn->now_ns / 1000000000) + 1; /* as users_count() has it */
-}
 
 /* ── Adding up ──────────────────────────────────────────────────────────────────────────────── */
 
@@ -73,13 +68,16 @@ static void add_series(struct whole *whole, const struct user_sum *sum)
 
 static void add_sum(struct whole *whole, const struct users *users, const struct user_sum *sum)
 {
-    whole->total += sum->total;
     whole->other += sum->other;
     if (sum->last_us > whole->last_us)
         whole->last_us = sum->last_us;
+    for (unsigned i = 0; i < DASHBOARD_TYPES; i++)
+        if (sum->type[i] != 0)
+            add_type(whole, users_type(users, (uint16_t)(sum->type[i] >> 48)),
+                     sum->type[i] & LINE_COUNT);
+    if (!sum->watched)
+        return;
     add_series(whole, sum);
-    for (unsigned i = 0; i < DASHBOARD_TYPES && sum->of_type[i] > 0; i++)
-        add_type(whole, users_type(users, sum->type[i]), sum->of_type[i]);
     for (unsigned i = 0; i < DASHBOARD_SESSIONS; i++)
         if (sum->session[i] != 0 && whole->now_s - sum->session_s[i] < DASHBOARD_WINDOW_S)
             add_session(whole, sum->session[i]);
@@ -91,7 +89,7 @@ static bool add_up(const struct dashboard *dashboard, const struct turn *turn, s
     struct user_sum sum;
     bool known = false;
     memset(whole, 0, sizeof *whole);
-    whole->now_s = seconds(turn);
+    whole->now_s = users_second(turn);
     for (unsigned shard = 0; shard < dashboard->options.shards; shard++) {
         const struct users *users = &dashboard->users[shard];
         if (!users_read(users, users_hash(users, user), &sum))
@@ -136,6 +134,14 @@ static bool put_series(const struct whole *whole, const struct turn *turn, struc
     return put && buf_put(out, "]", 1);
 }
 
+static uint64_t total(const struct whole *whole)
+{
+    uint64_t events = whole->other;
+    for (unsigned i = 0; i < whole->types; i++)
+        events += whole->type[i].count;
+    return events;
+}
+
 static uint64_t lately(const struct whole *whole)
 {
     uint64_t events = 0;
@@ -152,7 +158,7 @@ bool dashboard_put(const struct dashboard *dashboard, const struct turn *turn, s
         return false;
     return buf_print(out, "{\"userId\":") && buf_put_json(out, user) &&
            buf_print(out, ",\"totalEvents\":%llu,\"eventsPerSecond\":%.2f,\"activeSessions\":%u",
-                     (unsigned long long)whole.total, (double)lately(&whole) / DASHBOARD_RATE_S,
+                     (unsigned long long)total(&whole), (double)lately(&whole) / DASHBOARD_RATE_S,
                      whole.sessions) &&
            put_types(&whole, out) && put_time(out, ",\"lastEventAt\":", whole.last_us) &&
            put_series(&whole, turn, out) && put_time(out, ",\"timestamp\":", turn->wall_us) &&
@@ -180,40 +186,68 @@ static bool is_ours(const struct dashboard *dashboard, unsigned shard, struct sp
     return true;
 }
 
+static struct span room_of(struct span user, char name[sizeof "user:" + EVENT_TEXT_MAX])
+{
+    memcpy(name, "user:", 5);
+    memcpy(name + 5, user.at, user.length);
+    return span_of(name, 5 + user.length);
+}
+
 static void show(struct dashboard *dashboard, unsigned shard, struct turn *turn, struct hub *hub,
                  struct span user)
 {
     char name[sizeof "user:" + EVENT_TEXT_MAX];
-    int length = snprintf(name, sizeof name, "user:%.*s", SPAN_ARGS(user));
-    struct span room = span_of(name, (size_t)length);
     struct buf *json = &dashboard->json[shard];
-    if (!hub_has_audience(hub, room) || !is_ours(dashboard, shard, user, seconds(turn)))
+    if (!is_ours(dashboard, shard, user, users_second(turn)))
         return;
     json->length = 0;
     if (!dashboard_put(dashboard, turn, user, json))
         return; /* forgotten just now, or no memory: the next one comes soon */
-    struct publish publish = {.room = room,
+    struct publish publish = {.room = room_of(user, name),
                               .event = SPAN("dashboard_data"),
                               .data = buf_span(json),
                               .key = users_hash(&dashboard->users[0], user)};
     (void)hub_publish(hub, turn, &publish);
 }
 
-static void show_bucket(struct dashboard *dashboard, unsigned shard, struct turn *turn,
-                        struct hub *hub, size_t index)
+/* Calls back for each user who was seen lately. */
+static void each_active(struct dashboard *dashboard, unsigned shard, struct turn *turn,
+                        struct hub *hub,
+                        void (*each)(struct dashboard *dashboard, unsigned shard, struct turn *turn,
+                                     struct hub *hub, size_t line))
 {
     struct users *users = &dashboard->users[shard];
-    struct bucket *bucket = &users->bucket[index];
-    for (unsigned way = 0; way < USERS_WAYS; way++) {
-        uint32_t seen_s = atomic_load_explicit(&bucket->seen_s[way], memory_order_relaxed);
-        if (!is_active(dashboard, seen_s, seconds(turn)))
-            continue;
-        size_t place = index * USERS_WAYS + way;
-        struct tally *tally = &users->tally[place];
-        size_t length = atomic_load_explicit(&tally->name_length, memory_order_relaxed);
-        const uint8_t *name = length <= USERS_NAME_NEAR ? tally->near : users->detail[place].far;
-        show(dashboard, shard, turn, hub, span_of(name, length));
-    }
+    uint32_t now_s = users_second(turn);
+    for (size_t set = 0; set <= users->mask; set++)
+        for (unsigned way = 0; way < USERS_WAYS; way++) {
+            uint32_t seen_s =
+                atomic_load_explicit(&users->ways[set].seen_s[way], memory_order_relaxed);
+            if (is_active(dashboard, seen_s, now_s))
+                each(dashboard, shard, turn, hub, set * USERS_WAYS + way);
+        }
+}
+
+static struct span name_of(const struct users *users, size_t line)
+{
+    return span_of(users->name[line].text, users->name[line].length);
+}
+
+static void watch(struct dashboard *dashboard, unsigned shard, struct turn *turn, struct hub *hub,
+                  size_t line)
+{
+    struct users *users = &dashboard->users[shard];
+    char name[sizeof "user:" + EVENT_TEXT_MAX];
+    (void)turn;
+    users_watch(users, line, hub_has_audience(hub, room_of(name_of(users, line), name)));
+}
+
+static void show_watched(struct dashboard *dashboard, unsigned shard, struct turn *turn,
+                         struct hub *hub, size_t line)
+{
+    struct users *users = &dashboard->users[shard];
+    uint64_t flags = atomic_load_explicit(&users->line[line].other, memory_order_relaxed);
+    if ((flags & LINE_WATCHED) != 0)
+        show(dashboard, shard, turn, hub, name_of(users, line));
 }
 
 void dashboard_publish(struct dashboard *dashboard, unsigned shard, struct turn *turn,
@@ -225,8 +259,9 @@ void dashboard_publish(struct dashboard *dashboard, unsigned shard, struct turn 
     users->due_ns = turn->now_ns + dashboard->options.interval_ns;
     if (!hub_has_anyone(hub))
         return;
-    for (size_t i = 0; i <= users->mask; i++)
-        show_bucket(dashboard, shard, turn, hub, i);
+    each_active(dashboard, shard, turn, hub, watch);
+    users_read_log(users);
+    each_active(dashboard, shard, turn, hub, show_watched);
 }
 
 uint64_t dashboard_due_ns(const struct dashboard *dashboard, unsigned shard)

@@ -10,7 +10,9 @@
  *
  * A shard remembers dashboard.users users, those that were seen last; of a user that was forgotten,
  * counting begins anew. Of a user's types the first DASHBOARD_TYPES have a count of their own, the
- * rest counts as `other`; of its sessions the DASHBOARD_SESSIONS seen last count as active.
+ * rest counts as `other`; of its sessions the DASHBOARD_SESSIONS seen last count as active. Series and
+ * sessions are kept while somebody watches; what was before comes from a log of the shard's last
+ * events, as far back as that reaches.
  */
 #ifndef WS_DASHBOARD_H
 #define WS_DASHBOARD_H

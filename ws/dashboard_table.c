@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counting goes over a group of events twice: the lines that the users are in are under way to the
+ * processor while those of the others are looked for.
+ */
 #include "ws/dashboard_table.h"
 
+#include <emmintrin.h>
 #include <stdlib.h>
 
 #define XXH_INLINE_ALL
@@ -8,10 +13,56 @@
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
 #define STORE(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
+#define MORE(field)         STORE(field, LOAD(field) + 1)
 
-static inline void add(_Atomic uint32_t *field)
+/* ── Short texts in two words ───────────────────────────────────────────────────────────────── */
+
+struct words {
+    uint64_t front, back;
+};
+
+static inline uint64_t load_8(const uint8_t *at)
 {
-    STORE(*field, LOAD(*field) + 1);
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+static inline uint32_t load_4(const uint8_t *at)
+{
+    uint32_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/* Of 1 to 16 bytes: with the length they say all of it. */
+static inline struct words words_of(struct span text)
+{
+    const uint8_t *at = text.at;
+    size_t length = text.length;
+    if (LIKELY(length >= 8))
+        return (struct words){load_8(at), load_8(at + length - 8)};
+    if (length >= 4)
+        return (struct words){load_4(at), load_4(at + length - 4)};
+    return (struct words){at[0], (uint64_t)at[length / 2] << 8 | at[length - 1]};
+}
+
+static inline uint64_t mix(uint64_t one, uint64_t other)
+{
+    __uint128_t product = (__uint128_t)one * other;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+uint64_t users_hash(const struct users *users, struct span user)
+{
+    uint64_t hash;
+    if (LIKELY(user.length <= 16)) {
+        struct words words = words_of(user);
+        hash = mix(words.front ^ users->seed, words.back ^ users->seed_2 ^ user.length << 56);
+    } else {
+        hash = XXH3_64bits_withSeed(user.at, user.length, users->seed);
+    }
+    return hash == 0 ? 1 : hash;
 }
 
 /* ── Names of types ─────────────────────────────────────────────────────────────────────────── */
@@ -21,296 +72,360 @@ static uint16_t add_type(struct users *users, struct span type, uint16_t *place)
     uint32_t index = LOAD(users->types);
     if (index == USERS_TYPES_MAX)
         return USERS_TYPE_OTHER;
-    users->name[index].length = (uint8_t)type.length;
-    memcpy(users->name[index].text, type.at, type.length);
+    users->type[index].length = (uint8_t)type.length;
+    memcpy(users->type[index].text, type.at, type.length);
     atomic_store_explicit(&users->types, index + 1, memory_order_release);
     *place = (uint16_t)(index + 1);
     return (uint16_t)index;
 }
 
-static inline uint16_t type_of(struct users *users, struct span type)
+__attribute__((noinline)) static uint16_t find_type(struct users *users, struct span type)
 {
     size_t at = XXH3_64bits_withSeed(type.at, type.length, users->seed);
     for (;; at++) {
         uint16_t *place = &users->type_at[at & (2 * USERS_TYPES_MAX - 1)];
-        if (UNLIKELY(*place == 0))
+        if (*place == 0)
             return add_type(users, type, place);
-        const struct type_name *name = &users->name[*place - 1];
-        if (LIKELY(name->length == type.length && memcmp(name->text, type.at, type.length) == 0))
+        const struct type_name *name = &users->type[*place - 1];
+        if (name->length == type.length && memcmp(name->text, type.at, type.length) == 0)
             return (uint16_t)(*place - 1);
     }
+}
+
+static inline uint16_t type_of(struct users *users, struct span type)
+{
+    if (UNLIKELY(type.length > 16))
+        return find_type(users, type);
+    struct words words = words_of(type);
+    uint64_t hash = (words.front ^ words.back << 1) * 0x9e3779b97f4a7c15;
+    struct quick_type *quick = &users->quick[hash >> 54];
+    if (UNLIKELY(quick->front != words.front || quick->back != words.back ||
+                 quick->length != type.length))
+        *quick = (struct quick_type){words.front, words.back, (uint16_t)type.length,
+                                     find_type(users, type)};
+    return quick->type;
 }
 
 struct span users_type(const struct users *users, uint16_t type)
 {
     if (type >= atomic_load_explicit(&users->types, memory_order_acquire))
         type = USERS_TYPE_OTHER;
-    return span_of(users->name[type].text, users->name[type].length);
+    return span_of(users->type[type].text, users->type[type].length);
 }
 
-/* ── One event ──────────────────────────────────────────────────────────────────────────────── */
+/* ── Counts ─────────────────────────────────────────────────────────────────────────────────── */
 
-static inline void count_type(struct detail *detail, uint16_t type)
+/* False: there is no place for this type. */
+static inline bool count_in(_Atomic uint64_t *types, unsigned places, uint16_t type)
 {
-    for (unsigned i = 0; i < DASHBOARD_TYPES; i++) {
-        uint32_t of_type = LOAD(detail->of_type[i]);
-        if (of_type > 0 && LOAD(detail->type[i]) != type)
-            continue;
-        STORE(detail->type[i], type);
-        STORE(detail->of_type[i], of_type + 1);
-        return;
+    for (unsigned i = 0; i < places; i++) {
+        uint64_t entry = LOAD(types[i]);
+        if (LIKELY(entry >> 48 == type && entry != 0)) {
+            STORE(types[i], entry + 1);
+            return true;
+        }
+        if (entry == 0) {
+            STORE(types[i], (uint64_t)type << 48 | 1);
+            return true;
+        }
     }
-    add(&detail->other);
+    return false;
 }
 
-static inline void count_second(struct detail *detail, uint32_t now_s)
+__attribute__((noinline)) static void count_far(struct line *line, struct detail *detail,
+                                                uint16_t type)
+{
+    if ((LOAD(line->other) & LINE_FAR) == 0) {
+        for (unsigned i = 0; i < USERS_TYPES_FAR; i++)
+            STORE(detail->type[i], 0);
+        STORE(line->other, LOAD(line->other) | LINE_FAR);
+    }
+    if (!count_in(detail->type, USERS_TYPES_FAR, type))
+        MORE(line->other);
+}
+
+static void count_second(struct detail *detail, uint32_t second)
 {
     uint32_t newest = LOAD(detail->newest_s);
-    if (newest != now_s) {
-        uint32_t from = now_s - newest < USERS_SERIES ? newest + 1 : now_s + 1 - USERS_SERIES;
-        for (uint32_t s = from; s != now_s + 1; s++)
+    if (newest != second) {
+        uint32_t from = second - newest < USERS_SERIES ? newest + 1 : second + 1 - USERS_SERIES;
+        for (uint32_t s = from; s != second + 1; s++)
             STORE(detail->series[s % USERS_SERIES], 0);
-        STORE(detail->newest_s, now_s);
+        STORE(detail->newest_s, second);
     }
-    add(&detail->series[now_s % USERS_SERIES]);
+    MORE(detail->series[second % USERS_SERIES]);
 }
 
 /* The one that is known, else a free place, else that of the one seen longest ago. */
-static void count_session(struct detail *detail, uint32_t session, uint16_t type, uint32_t now_s)
+static void count_session(struct detail *detail, uint32_t session, uint32_t second)
 {
     unsigned place = 0;
     for (unsigned i = 0; i < DASHBOARD_SESSIONS; i++) {
-        if (LOAD(detail->session[i]) == session) {
+        if (LOAD(detail->session[i]) == (session | 1)) {
             place = i;
             break;
         }
         if (LOAD(detail->session_s[i]) < LOAD(detail->session_s[place]))
             place = i;
     }
-    bool ended = type == USERS_TYPE_SESSION_END;
+    bool ended = (session & 1) == 0;
     STORE(detail->session[place], ended ? 0 : session);
-    STORE(detail->session_s[place], ended ? 0 : now_s);
+    STORE(detail->session_s[place], ended ? 0 : second);
 }
 
-static uint32_t session_of(const struct users *users, const struct event *event)
+static void count_detail(struct detail *detail, const struct log_record *record)
+{
+    count_second(detail, record->second);
+    if (record->session != 0)
+        count_session(detail, record->session, record->second);
+}
+
+/* 0: none. The last bit is clear where the event ends the session. */
+static inline uint32_t session_of(const struct users *users, const struct event *event,
+                                  uint16_t type)
 {
     if (LIKELY(event->session_id.at == NULL))
         return 0;
-    return (uint32_t)XXH3_64bits_withSeed(event->session_id.at, event->session_id.length,
-                                          users->seed) |
-           1;
+    uint32_t hash = (uint32_t)users_hash(users, event->session_id) & ~1u;
+    return (hash == 0 ? 2 : hash) | (type != USERS_TYPE_SESSION_END);
 }
 
-/* The second event of a user: what the first one was goes where all others will. */
-static void begin_detail(struct tally *tally, struct detail *detail, uint32_t first_s)
+/* ── One event ──────────────────────────────────────────────────────────────────────────────── */
+
+static inline size_t set_of(const struct users *users, uint64_t hash)
 {
+    return (hash >> 32) & users->mask;
+}
+
+static inline uint32_t tag_of(uint64_t hash)
+{
+    return (uint32_t)hash | 1;
+}
+
+/* Its line, if the user is known: from any thread. */
+static size_t find_line(const struct users *users, uint64_t hash)
+{
+    size_t set = set_of(users, hash);
+    const struct ways *ways = &users->ways[set];
+    for (unsigned way = 0; way < USERS_WAYS; way++)
+        if (LOAD(ways->tag[way]) == tag_of(hash))
+            return set * USERS_WAYS + way;
+    return SIZE_MAX;
+}
+
+/* The line that it is in if it is in any: all ways at a look. By the only thread that writes them. */
+static inline size_t guess_line(const struct users *users, uint64_t hash)
+{
+    size_t set = set_of(users, hash);
+    const __m128i *tags = (const __m128i *)(const void *)users->ways[set].tag;
+    __m128i tag = _mm_set1_epi32((int)tag_of(hash));
+    __m128i same = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_load_si128(tags), tag),
+                                   _mm_cmpeq_epi32(_mm_load_si128(tags + 1), tag));
+    unsigned ways = (unsigned)_mm_movemask_epi8(same) | 1u << 15;
+    return set * USERS_WAYS + (unsigned)__builtin_ctz(ways) / 2;
+}
+
+/* In the place of nobody, or of whoever has been silent longest. */
+__attribute__((noinline)) static size_t begin_line(struct users *users, uint64_t hash,
+                                                   struct span user)
+{
+    size_t index = find_line(users, hash);
+    if (index != SIZE_MAX && LOAD(users->line[index].hash) == hash)
+        return index; /* another event of the same group began it */
+    struct ways *ways = &users->ways[set_of(users, hash)];
+    unsigned way = 0;
+    for (unsigned i = 0; i < USERS_WAYS; i++)
+        if (LOAD(ways->seen_s[i]) < LOAD(ways->seen_s[way]))
+            way = i;
+    index = set_of(users, hash) * USERS_WAYS + way;
+    struct line *line = &users->line[index];
+    STORE(line->hash, 0);
+    atomic_thread_fence(memory_order_release); /* nobody takes what follows for the one before */
+    STORE(line->last_us, 0);
+    for (unsigned i = 0; i < USERS_TYPES_NEAR; i++)
+        STORE(line->type[i], 0);
+    STORE(line->other, 0);
+    users->name[index].length = (uint8_t)user.length;
+    memcpy(users->name[index].text, user.at, user.length);
+    STORE(ways->tag[way], tag_of(hash));
+    atomic_store_explicit(&line->hash, hash, memory_order_release);
+    return index;
+}
+
+static inline void count_one(struct users *users, size_t index, uint64_t hash,
+                             const struct event *event, const struct turn *turn, uint32_t second)
+{
+    struct line *line = &users->line[index];
+    uint16_t type = type_of(users, event->type);
+    STORE(users->ways[index / USERS_WAYS].seen_s[index % USERS_WAYS], second);
+    STORE(line->last_us, turn->wall_us);
+    if (UNLIKELY(!count_in(line->type, USERS_TYPES_NEAR, type)))
+        count_far(line, &users->detail[index], type);
+    struct log_record *record = &users->log[users->logged++ % USERS_LOG];
+    *record = (struct log_record){(uint32_t)index, (uint32_t)hash, session_of(users, event, type),
+                                  second};
+    if (UNLIKELY((LOAD(line->other) & LINE_WATCHED) != 0))
+        count_detail(&users->detail[index], record);
+}
+
+void users_count(struct users *users, const struct turn *turn, const struct event *events,
+                 const struct verdict *verdicts, unsigned judged)
+{
+    struct {
+        const struct event *event;
+        uint64_t hash;
+        size_t line;
+    } whose[INTAKE_MAX];
+    uint32_t second = users_second(turn);
+    unsigned count_ = 0;
+    must(judged <= INTAKE_MAX);
+    for (unsigned i = 0; i < judged; i++) {
+        if (UNLIKELY(verdicts[i].code != EVENT_ACCEPTED) || events[i].user_id.length == 0)
+            continue;
+        uint64_t hash = users_hash(users, events[i].user_id);
+        size_t line = guess_line(users, hash);
+        __builtin_prefetch(&users->line[line], 1);
+        whose[count_].event = &events[i];
+        whose[count_].hash = hash;
+        whose[count_++].line = line;
+    }
+    for (unsigned i = 0; i < count_; i++) {
+        size_t line = whose[i].line;
+        if (UNLIKELY(LOAD(users->line[line].hash) != whose[i].hash))
+            line = begin_line(users, whose[i].hash, whose[i].event->user_id);
+        count_one(users, line, whose[i].hash, whose[i].event, turn, second);
+    }
+}
+
+/* ── Who is watched ─────────────────────────────────────────────────────────────────────────── */
+
+void users_watch(struct users *users, size_t index, bool watched)
+{
+    struct line *line = &users->line[index];
+    struct detail *detail = &users->detail[index];
+    uint64_t other = LOAD(line->other);
+    if (watched == ((other & LINE_WATCHED) != 0))
+        return;
+    if (!watched) {
+        STORE(line->other, other & ~LINE_WATCHED);
+        return;
+    }
     for (unsigned i = 0; i < USERS_SERIES; i++)
         STORE(detail->series[i], 0);
-    for (unsigned i = 0; i < DASHBOARD_TYPES; i++)
-        STORE(detail->of_type[i], 0);
     for (unsigned i = 0; i < DASHBOARD_SESSIONS; i++) {
         STORE(detail->session[i], 0);
         STORE(detail->session_s[i], 0);
     }
-    STORE(detail->other, 0);
-    STORE(detail->newest_s, first_s);
-    STORE(detail->series[first_s % USERS_SERIES], 1);
-    count_type(detail, LOAD(tally->type));
-    if (LOAD(tally->session) != 0)
-        count_session(detail, LOAD(tally->session), LOAD(tally->type), first_s);
-    atomic_store_explicit(&tally->detailed, 1, memory_order_release);
+    STORE(detail->newest_s, 0);
+    STORE(line->other, other | LINE_WANTED);
+    users->wanted++;
 }
 
-static void put_name(struct tally *tally, struct detail *detail, struct span user)
+/* One pass for all who are newly watched, the oldest event first. */
+void users_read_log(struct users *users)
 {
-    STORE(tally->name_length, (uint8_t)user.length);
-    memcpy(user.length <= USERS_NAME_NEAR ? tally->near : detail->far, user.at, user.length);
-}
-
-/* In the place of nobody, or of whoever has been silent longest. */
-__attribute__((noinline)) static void begin_user(struct users *users, struct bucket *bucket,
-                                                 uint64_t hash, const struct event *event,
-                                                 uint16_t type, const struct turn *turn,
-                                                 uint32_t now_s)
-{
-    unsigned way = 0;
-    for (unsigned i = 0; i < USERS_WAYS; i++)
-        if (LOAD(bucket->seen_s[i]) < LOAD(bucket->seen_s[way]))
-            way = i;
-    size_t index = (size_t)(bucket - users->bucket) * USERS_WAYS + way;
-    struct tally *tally = &users->tally[index];
-    STORE(bucket->hash[way], 0);
-    atomic_thread_fence(memory_order_release); /* nobody takes what follows for the one before */
-    STORE(tally->total, 1);
-    STORE(tally->last_us, turn->wall_us);
-    STORE(tally->type, type);
-    STORE(tally->session, session_of(users, event));
-    STORE(tally->detailed, 0);
-    put_name(tally, &users->detail[index], event->user_id);
-    STORE(bucket->seen_s[way], now_s);
-    atomic_store_explicit(&bucket->hash[way], hash, memory_order_release);
-}
-
-static inline void count_known(struct users *users, struct bucket *bucket, unsigned way,
-                               const struct event *event, uint16_t type, const struct turn *turn,
-                               uint32_t now_s)
-{
-    size_t index = (size_t)(bucket - users->bucket) * USERS_WAYS + way;
-    struct tally *tally = &users->tally[index];
-    struct detail *detail = &users->detail[index];
-    if (UNLIKELY(LOAD(tally->detailed) == 0))
-        begin_detail(tally, detail, LOAD(bucket->seen_s[way]));
-    STORE(bucket->seen_s[way], now_s);
-    STORE(tally->total, LOAD(tally->total) + 1);
-    STORE(tally->last_us, turn->wall_us);
-    count_second(detail, now_s);
-    count_type(detail, type);
-    uint32_t session = session_of(users, event);
-    if (session != 0)
-        count_session(detail, session, type, now_s);
-}
-
-uint64_t users_hash(const struct users *users, struct span user)
-{
-    uint64_t hash = XXH3_64bits_withSeed(user.at, user.length, users->seed);
-    return hash == 0 ? 1 : hash;
-}
-
-static inline struct bucket *bucket_of(const struct users *users, uint64_t hash)
-{
-    return &users->bucket[(hash >> 20) & users->mask];
-}
-
-static inline void count_one(struct users *users, uint64_t hash, const struct event *event,
-                             const struct turn *turn, uint32_t now_s)
-{
-    struct bucket *bucket = bucket_of(users, hash);
-    uint16_t type = type_of(users, event->type);
-    for (unsigned way = 0; way < USERS_WAYS; way++) {
-        if (LOAD(bucket->hash[way]) == hash) {
-            count_known(users, bucket, way, event, type, turn, now_s);
-            return;
-        }
+    if (LIKELY(users->wanted == 0))
+        return;
+    for (uint32_t i = 0; i < USERS_LOG; i++) {
+        const struct log_record *record = &users->log[(users->logged + i) % USERS_LOG];
+        const struct line *line = &users->line[record->line];
+        if (record->second != 0 && (LOAD(line->other) & LINE_WANTED) != 0 &&
+            (uint32_t)LOAD(line->hash) == record->hash)
+            count_detail(&users->detail[record->line], record);
     }
-    begin_user(users, bucket, hash, event, type, turn, now_s);
-}
-
-/* Two passes, so that the buckets arrive together. */
-void users_count(struct users *users, const struct turn *turn, const struct event *events,
-                 const struct verdict *verdicts, unsigned judged)
-{
-    uint64_t hash[INTAKE_MAX];
-    uint32_t now_s = (uint32_t)(turn->now_ns / 1000000000) + 1; /* 0: never seen */
-    must(judged <= INTAKE_MAX);
-    for (unsigned i = 0; i < judged; i++) {
-        hash[i] = 0;
-        if (verdicts[i].code != EVENT_ACCEPTED || events[i].user_id.at == NULL)
-            continue;
-        hash[i] = users_hash(users, events[i].user_id);
-        __builtin_prefetch(bucket_of(users, hash[i]), 1);
+    for (size_t i = 0; i < (users->mask + 1) * USERS_WAYS; i++) {
+        uint64_t other = LOAD(users->line[i].other);
+        if ((other & LINE_WANTED) != 0)
+            atomic_store_explicit(&users->line[i].other, (other & ~LINE_WANTED) | LINE_WATCHED,
+                                  memory_order_release);
     }
-    for (unsigned i = 0; i < judged; i++)
-        if (hash[i] != 0)
-            count_one(users, hash[i], &events[i], turn, now_s);
+    users->wanted = 0;
 }
 
 /* ── Reading ────────────────────────────────────────────────────────────────────────────────── */
 
-static bool find(const struct users *users, uint64_t hash, struct bucket **bucket, unsigned *way)
-{
-    *bucket = bucket_of(users, hash);
-    for (*way = 0; *way < USERS_WAYS; ++*way)
-        if (atomic_load_explicit(&(*bucket)->hash[*way], memory_order_acquire) == hash)
-            return true;
-    return false;
-}
-
 bool users_seen(const struct users *users, uint64_t hash, uint32_t *seen_s)
 {
-    struct bucket *bucket;
-    unsigned way;
-    if (!find(users, hash, &bucket, &way))
+    size_t index = find_line(users, hash);
+    if (index == SIZE_MAX || LOAD(users->line[index].hash) != hash)
         return false;
-    *seen_s = LOAD(bucket->seen_s[way]);
+    *seen_s = LOAD(users->ways[index / USERS_WAYS].seen_s[index % USERS_WAYS]);
     return true;
 }
 
 static void read_detail(const struct detail *detail, struct user_sum *out)
 {
+    out->watched = true;
     out->newest_s = LOAD(detail->newest_s);
-    out->other = LOAD(detail->other);
     for (unsigned i = 0; i < USERS_SERIES; i++)
         out->series[i] = LOAD(detail->series[i]);
-    for (unsigned i = 0; i < DASHBOARD_TYPES; i++) {
-        out->of_type[i] = LOAD(detail->of_type[i]);
-        out->type[i] = LOAD(detail->type[i]);
-    }
     for (unsigned i = 0; i < DASHBOARD_SESSIONS; i++) {
         out->session[i] = LOAD(detail->session[i]);
         out->session_s[i] = LOAD(detail->session_s[i]);
     }
 }
 
-static void read_first(const struct tally *tally, struct user_sum *out)
-{
-    out->newest_s = out->seen_s;
-    out->series[out->seen_s % USERS_SERIES] = 1;
-    out->type[0] = LOAD(tally->type);
-    out->of_type[0] = 1;
-    out->session[0] = out->type[0] == USERS_TYPE_SESSION_END ? 0 : LOAD(tally->session);
-    out->session_s[0] = out->session[0] != 0 ? out->seen_s : 0;
-}
-
 bool users_read(const struct users *users, uint64_t hash, struct user_sum *out)
 {
-    struct bucket *bucket;
-    unsigned way;
-    if (!find(users, hash, &bucket, &way))
-        return false;
-    size_t index = (size_t)(bucket - users->bucket) * USERS_WAYS + way;
-    const struct tally *tally = &users->tally[index];
+    size_t index = find_line(users, hash);
     memset(out, 0, sizeof *out);
-    out->seen_s = LOAD(bucket->seen_s[way]);
-    out->total = LOAD(tally->total);
-    out->last_us = LOAD(tally->last_us);
-    if (atomic_load_explicit(&tally->detailed, memory_order_acquire) != 0)
-        read_detail(&users->detail[index], out);
-    else
-        read_first(tally, out);
+    if (index == SIZE_MAX)
+        return false;
+    const struct line *line = &users->line[index];
+    const struct detail *detail = &users->detail[index];
+    if (atomic_load_explicit(&line->hash, memory_order_acquire) != hash)
+        return false;
+    uint64_t other = atomic_load_explicit(&line->other, memory_order_acquire);
+    out->other = other & LINE_COUNT;
+    out->last_us = LOAD(line->last_us);
+    for (unsigned i = 0; i < USERS_TYPES_NEAR; i++)
+        out->type[i] = LOAD(line->type[i]);
+    for (unsigned i = 0; (other & LINE_FAR) != 0 && i < USERS_TYPES_FAR; i++)
+        out->type[USERS_TYPES_NEAR + i] = LOAD(detail->type[i]);
+    if ((other & LINE_WATCHED) != 0)
+        read_detail(detail, out);
     /* Had the place become another's meanwhile, this would be neither's. */
     atomic_thread_fence(memory_order_acquire);
-    return LOAD(bucket->hash[way]) == hash;
+    return LOAD(line->hash) == hash;
 }
 
 /* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
 
 bool users_init(struct users *users, unsigned count, uint64_t seed)
 {
-    size_t buckets = 64;
-    while (buckets * USERS_WAYS < count)
-        buckets *= 2;
-    size_t places = buckets * USERS_WAYS;
-    *users = (struct users){.seed = seed, .mask = buckets - 1};
-    users->bucket = aligned_alloc(64, buckets * sizeof *users->bucket);
-    users->tally = aligned_alloc(64, places * sizeof *users->tally);
+    size_t sets = 8;
+    while (sets * USERS_WAYS / 2 < count) /* so that hardly a set overflows before */
+        sets *= 2;
+    size_t places = sets * USERS_WAYS;
+    *users = (struct users){
+        .seed = seed, .seed_2 = XXH3_64bits_withSeed(&seed, sizeof seed, seed), .mask = sets - 1};
+    users->ways = aligned_alloc(64, sets * sizeof *users->ways);
+    users->line = aligned_alloc(64, places * sizeof *users->line);
     users->detail = aligned_alloc(64, places * sizeof *users->detail); /* touched when it is used */
-    users->name = calloc(USERS_TYPES_MAX, sizeof *users->name);
+    users->name = malloc(places * sizeof *users->name);                /* likewise */
+    users->log = calloc(USERS_LOG, sizeof *users->log);
+    users->type = calloc(USERS_TYPES_MAX, sizeof *users->type);
     users->type_at = calloc((size_t)2 * USERS_TYPES_MAX, sizeof *users->type_at);
-    if (users->bucket == NULL || users->tally == NULL || users->detail == NULL ||
-        users->name == NULL || users->type_at == NULL)
+    users->quick = calloc(USERS_TYPES_QUICK, sizeof *users->quick);
+    if (users->ways == NULL || users->line == NULL || users->detail == NULL ||
+        users->name == NULL || users->log == NULL || users->type == NULL ||
+        users->type_at == NULL || users->quick == NULL)
         return false;
-    memset(users->bucket, 0, buckets * sizeof *users->bucket);
-    memset(users->tally, 0, places * sizeof *users->tally);
-    must(type_of(users, SPAN("other")) == USERS_TYPE_OTHER);
-    must(type_of(users, SPAN("session_end")) == USERS_TYPE_SESSION_END);
+    memset(users->ways, 0, sets * sizeof *users->ways);
+    memset(users->line, 0, places * sizeof *users->line);
+    must(find_type(users, SPAN("other")) == USERS_TYPE_OTHER);
+    must(find_type(users, SPAN("session_end")) == USERS_TYPE_SESSION_END);
     return true;
 }
 
 void users_fini(struct users *users)
 {
-    free(users->bucket);
-    free(users->tally);
+    free(users->ways);
+    free(users->line);
     free(users->detail);
     free(users->name);
+    free(users->log);
+    free(users->type);
     free(users->type_at);
+    free(users->quick);
 }

@@ -3,12 +3,12 @@
  * The users of one shard, as dashboard.c counts and shows them. Written by the shard alone, read by
  * all: every field that changes is atomic, and relaxed. Private to ws/dashboard*.c.
  *
- *   bucket   │ hash hash hash hash │ seen seen seen seen │      one cache line: who, and when last
- *   tally      [4 for each bucket]  total, last, name …         one more for whoever comes but once
- *   detail     [likewise]           series, types, sessions     begun with the second event
+ *   ways     a cache line for 8 users: a part of the hash, and when last seen
+ *   line     one a user: who, when last, how many of each of his first types
+ *   detail   one a user, begun when he is watched or has more types: series, sessions, more types
+ *   log      the last events of all, so that a series does not begin with the watching
  *
- * So a stream of ever new users touches two lines for each, and an event of a known one a few that
- * are warm.
+ * So an event of somebody who is not watched costs two lines and a word in the log.
  */
 #ifndef WS_DASHBOARD_TABLE_H
 #define WS_DASHBOARD_TABLE_H
@@ -16,40 +16,46 @@
 #include "ws/dashboard.h"
 
 enum {
-    USERS_WAYS = 4,
+    USERS_WAYS = 8,
     USERS_SERIES = 64, /* seconds, a power of two above DASHBOARD_WINDOW_S */
-    USERS_NAME_NEAR = 36,
+    USERS_LOG = 65536, /* a power of two */
+    USERS_TYPES_NEAR = 5,
+    USERS_TYPES_FAR = DASHBOARD_TYPES - USERS_TYPES_NEAR,
     USERS_TYPES_MAX = 1024, /* names of types that a shard knows */
+    USERS_TYPES_QUICK = 1024,
     USERS_TYPE_OTHER = 0,
     USERS_TYPE_SESSION_END = 1,
 };
 
-struct bucket {
-    _Alignas(64) _Atomic uint64_t hash[USERS_WAYS]; /* 0: empty, or being changed */
-    _Atomic uint32_t seen_s[USERS_WAYS];            /* monotonic */
+struct ways {
+    _Alignas(64) _Atomic uint32_t tag[USERS_WAYS]; /* 0: nobody */
+    _Atomic uint32_t seen_s[USERS_WAYS];           /* monotonic; 0: nobody */
 };
 
-struct tally {
-    _Alignas(64) _Atomic uint64_t total;
-    _Atomic int64_t last_us;  /* wall clock */
-    _Atomic uint32_t session; /* the first event's, hashed; 0: none */
-    _Atomic uint16_t type;    /* the first event's */
-    _Atomic uint8_t name_length;
-    _Atomic uint8_t detailed;
-    uint8_t near[USERS_NAME_NEAR]; /* the name, if it is short; else it stands in the detail */
-    /* The names change only while hash is 0, and are read between two looks at it. */
+/* Counts stand with their type in front: type << 48 | count; 0: no type yet. */
+struct line {
+    _Alignas(64) _Atomic uint64_t hash; /* 0: nobody, or being changed */
+    _Atomic int64_t last_us;            /* wall clock */
+    _Atomic uint64_t type[USERS_TYPES_NEAR];
+    _Atomic uint64_t other; /* of types that have no count of their own; and the flags below */
 };
-_Static_assert(sizeof(struct tally) == 64, "one line");
+_Static_assert(sizeof(struct line) == 64, "one line");
+#define LINE_WATCHED (1ull << 63) /* detail's series and sessions are kept */
+#define LINE_WANTED  (1ull << 62) /* … once the log has been read */
+#define LINE_FAR     (1ull << 61) /* detail's types are kept */
+#define LINE_COUNT   ((1ull << 48) - 1)
 
 struct detail {
-    _Alignas(64) _Atomic uint32_t newest_s; /* the second that series is written in */
-    _Atomic uint32_t other;                 /* events of types that have no count of their own */
-    _Atomic uint32_t series[USERS_SERIES];  /* by second */
-    _Atomic uint16_t type[DASHBOARD_TYPES];
-    _Atomic uint32_t of_type[DASHBOARD_TYPES]; /* 0: no type yet */
-    _Atomic uint32_t session[DASHBOARD_SESSIONS];
+    _Alignas(64) _Atomic uint32_t series[USERS_SERIES]; /* by second */
+    _Atomic uint32_t newest_s;                          /* the second that is written in */
+    _Atomic uint32_t session[DASHBOARD_SESSIONS];       /* hashed; 0: none */
     _Atomic uint32_t session_s[DASHBOARD_SESSIONS];
-    uint8_t far[EVENT_TEXT_MAX];
+    _Atomic uint64_t type[USERS_TYPES_FAR];
+};
+
+struct user_name {
+    uint8_t length;
+    uint8_t text[EVENT_TEXT_MAX]; /* of what the shard itself shows: no other reads it */
 };
 
 struct type_name {
@@ -57,15 +63,31 @@ struct type_name {
     uint8_t text[EVENT_TYPE_MAX];
 };
 
+/* Types of up to 16 bytes, which two words hold. */
+struct quick_type {
+    uint64_t front, back;
+    uint16_t length, type;
+};
+
+struct log_record {
+    uint32_t line, hash; /* the hash's low half: the line may be another's by now */
+    uint32_t session, second;
+};
+
 struct users {
-    uint64_t seed;
-    size_t mask; /* buckets - 1 */
-    struct bucket *bucket;
-    struct tally *tally;
+    uint64_t seed, seed_2; /* a secret of this start */
+    size_t mask;           /* sets of ways - 1 */
+    struct ways *ways;
+    struct line *line;
     struct detail *detail;
+    struct user_name *name;
+    struct log_record *log;
+    uint32_t logged;
+    uint32_t wanted;        /* lines that wait for the log to be read */
     _Atomic uint32_t types; /* names that are complete */
-    struct type_name *name; /* [USERS_TYPES_MAX] */
+    struct type_name *type; /* [USERS_TYPES_MAX] */
     uint16_t *type_at;      /* [2 * USERS_TYPES_MAX], by hash: index + 1 */
+    struct quick_type *quick;
     uint64_t due_ns;
 };
 
@@ -75,15 +97,18 @@ void users_fini(struct users *users);
 /* The shard's own thread. */
 void users_count(struct users *users, const struct turn *turn, const struct event *events,
                  const struct verdict *verdicts, unsigned judged);
+/* From now on, or no longer. What is new is there after users_read_log(). */
+void users_watch(struct users *users, size_t line, bool watched);
+void users_read_log(struct users *users);
 
 /* A copy of what one shard knows of a user. Any thread. */
 struct user_sum {
-    uint64_t total;
+    uint64_t other;
     int64_t last_us;
-    uint32_t seen_s, newest_s, other;
+    uint64_t type[DASHBOARD_TYPES]; /* as in a line */
+    bool watched;                   /* what follows is meant */
+    uint32_t newest_s;
     uint32_t series[USERS_SERIES];
-    uint16_t type[DASHBOARD_TYPES];
-    uint32_t of_type[DASHBOARD_TYPES];
     uint32_t session[DASHBOARD_SESSIONS];
     uint32_t session_s[DASHBOARD_SESSIONS];
 };
@@ -92,5 +117,10 @@ uint64_t users_hash(const struct users *users, struct span user);
 NODISCARD bool users_read(const struct users *users, uint64_t hash, struct user_sum *out);
 NODISCARD bool users_seen(const struct users *users, uint64_t hash, uint32_t *seen_s);
 struct span users_type(const struct users *users, uint16_t type);
+
+static inline uint32_t users_second(const struct turn *turn)
+{
+    return (uint32_t)(turn->now_ns / 1000000000) + 1; /* 0: never */
+}
 
 #endif

@@ -72,7 +72,7 @@ static const struct peer_ops listener_ops = {
 /* "A room event data": what a member with this encoding gets. */
 static struct encoded *encode(void *context, const struct publication *publication, char encoding)
 {
-    char text[512];
+    char text[65536];
     (*(unsigned *)context)++;
     int length =
         snprintf(text, sizeof text, "%c %.*s %.*s %.*s", encoding, SPAN_ARGS(publication->room),
