@@ -14,6 +14,7 @@
 #include "core/clock.h"
 #include "core/gateway_live.h"
 #include "core/gateway_pages.h"
+#include "core/gateway_plain.h"
 #include "core/gateway_sessions.h"
 #include "proto/http.h"
 #include "proto/http_history.h"
@@ -55,6 +56,7 @@ struct gateway {
     struct gateway_pages pages;
     struct gateway_live live;
     struct gateway_sessions sessions;
+    struct gateway_plain plain;
     uint64_t gauges_ns;
     uint64_t drain_until_ns; /* 0: not draining */
 };
@@ -171,6 +173,10 @@ static void add_routes(struct gateway *gateway)
     unsigned count_ = gateway_sessions_routes(&gateway->sessions, sessions);
     for (unsigned i = 0; i < count_; i++)
         add_route(gateway, sessions[i]);
+    struct http_route plain[GATEWAY_PLAIN_ROUTES];
+    gateway_plain_routes(&gateway->plain, plain);
+    for (unsigned i = 0; i < GATEWAY_PLAIN_ROUTES; i++)
+        add_route(gateway, plain[i]);
     if (!gateway->node->config->debug_echo)
         return;
     for (unsigned i = 0; i < 2; i++)
@@ -382,6 +388,8 @@ static void fill_doors(struct gateway *gateway)
     gateway->pages = (struct gateway_pages){gateway->node, gateway->intake};
     gateway->http_messages.intake = gateway->intake;
     http_history_init(&gateway->history, gateway->directory);
+    gateway_plain_open(&gateway->plain, &gateway->live, &gateway->sessions, gateway->cors,
+                       &gateway->websocket);
 }
 
 static bool marks(void *context, size_t *cursor, struct span *name, uint64_t *count_)
@@ -476,6 +484,7 @@ void gateway_close(struct gateway *gateway)
 {
     if (gateway == NULL)
         return;
+    gateway_plain_close(&gateway->plain);
     gateway_sessions_close(&gateway->sessions);
     gateway_live_close(&gateway->live);
     ingest_door_close(gateway->ingest);

@@ -140,6 +140,26 @@ bool http_query(const struct http_request *request, const char *name, char *out,
     return value.at != NULL && decode(value, true, out, room);
 }
 
+int http_query_next(const struct http_request *request, const char *name, size_t *cursor, char *out,
+                    size_t room)
+{
+    struct span rest = piece(request, request->query);
+    size_t index = 0;
+    while (rest.at != NULL) {
+        struct span values = cut(&rest, '&');
+        if (!span_is(cut(&values, '='), name))
+            continue;
+        while (values.at != NULL) {
+            struct span value = cut(&values, ',');
+            if (index++ < *cursor)
+                continue;
+            (*cursor)++;
+            return decode(value, true, out, room) ? 1 : -1;
+        }
+    }
+    return 0;
+}
+
 bool http_query_has(const struct http_request *request, const char *name)
 {
     return find_parameter(request, name).at != NULL;

@@ -70,6 +70,11 @@ NODISCARD bool http_query(const struct http_request *request, const char *name, 
                           size_t room);
 /* Is there such a parameter, whatever it says? */
 bool http_query_has(const struct http_request *request, const char *name);
+/* All values of the parameter, which may be repeated, each a list with commas: one a call, decoded, so
+ * that an encoded comma is part of a value. *cursor is 0 at first. 1: *out is the next; 0: there are
+ * no more; -1: badly encoded, or it does not fit. */
+NODISCARD int http_query_next(const struct http_request *request, const char *name, size_t *cursor,
+                              char *out, size_t room);
 /* What stood in the place of the route's {name}; the same rules. */
 NODISCARD bool http_argument(const struct http_request *request, char *out, size_t room);
 /* Authorization: Bearer …, else the query parameter `token`

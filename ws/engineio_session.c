@@ -245,8 +245,15 @@ static void kick(struct peer *peer, struct turn *turn)
     engineio_end(session_of(peer), turn, ENGINEIO_FORCED_CLOSE);
 }
 
+static bool named(const struct peer *peer, struct span id)
+{
+    const struct engineio_session *session = session_of((struct peer *)(uintptr_t)peer);
+    const struct engineio_ops *ops = session->door->options.ops;
+    return ops->named != NULL && ops->named(session, id);
+}
+
 static const struct peer_ops peer_ops = {
-    .name = "socket.io", .drain = drain, .overrun = overrun, .kick = kick};
+    .name = "socket.io", .drain = drain, .overrun = overrun, .kick = kick, .named = named};
 
 /* ── Beginning and end ──────────────────────────────────────────────────────────────────────── */
 

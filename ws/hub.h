@@ -167,11 +167,11 @@ enum hub_question {
     /* {"totalConnections":n, "transportConnections":{name:n}, "userConnections":{id:n},
      * "tenantConnections":{id:n}, "truncated":bool}: at most live.answer_users of each shard */
     HUB_CONNECTIONS,
-    HUB_KICK, /* the peer `id`: "1" if it was there */
+    HUB_KICK, /* the peer whose id this is, or whom its ops know by it: "1" if it was there */
 };
 typedef void (*hub_answer)(void *context, struct turn *turn, struct span json);
 NODISCARD uint64_t hub_ask(struct hub *hub, struct turn *turn, enum hub_question question,
-                           struct span room, uint64_t id, hub_answer answer, void *context);
+                           struct span name, hub_answer answer, void *context);
 /* The asker is gone: no answer will come. */
 void hub_forget(struct hub *hub, uint64_t asked);
 

@@ -55,10 +55,15 @@ static void tally(struct buf *out, enum record kind, const char **names, size_t 
     }
 }
 
+static struct span name_asked(const struct inquiry *inquiry)
+{
+    return span_of(inquiry->name, inquiry->name_length);
+}
+
 static void find_users(struct hub *hub, struct inquiry *inquiry)
 {
     struct room_name name;
-    if (!hub_name(hub, span_of(inquiry->room, inquiry->room_length), &name))
+    if (!hub_name(hub, name_asked(inquiry), &name))
         return;
     const struct room *room = hub_find_room(hub, name.hash, span_of(name.text, name.length));
     if (room == NULL || room->seats == 0)
@@ -93,9 +98,22 @@ static void find_connections(struct hub *hub, struct inquiry *inquiry)
     free(names);
 }
 
+static struct peer *find_named(const struct hub *hub, struct span name)
+{
+    uint64_t id;
+    struct peer *found = peer_id_parse(name, &id) ? hub_find_peer(hub, id) : NULL;
+    for (struct list *link = hub->peers.next; found == NULL && link != &hub->peers;
+         link = link->next) {
+        struct peer *peer = LIST_ENTRY(link, struct peer, all);
+        if (peer->ops->named != NULL && peer->ops->named(peer, name))
+            found = peer;
+    }
+    return found;
+}
+
 static void kick(struct hub *hub, struct turn *turn, struct inquiry *inquiry)
 {
-    struct peer *peer = hub_find_peer(hub, inquiry->id);
+    struct peer *peer = find_named(hub, name_asked(inquiry));
     if (peer == NULL)
         return;
     (void)put_record(&inquiry->found, RECORD_KICKED, 1, "");
@@ -262,20 +280,19 @@ static struct question *free_question(struct hub *hub)
 }
 
 static struct inquiry *make(const struct hub *hub, const struct question *question,
-                            struct span room, uint64_t id)
+                            struct span name)
 {
-    struct inquiry *inquiry = calloc(1, sizeof *inquiry + room.length);
+    struct inquiry *inquiry = calloc(1, sizeof *inquiry + name.length);
     if (inquiry == NULL)
         return NULL;
-    inquiry->letter = (struct hub_letter){LETTER_QUESTION, sizeof *inquiry + room.length};
+    inquiry->letter = (struct hub_letter){LETTER_QUESTION, sizeof *inquiry + name.length};
     inquiry->from = hub->options.shard;
     inquiry->asked = question->asked;
     inquiry->question = question->question;
-    inquiry->id = id;
     inquiry->found.max = FOUND_MAX;
-    inquiry->room_length = room.length;
-    if (room.length > 0)
-        memcpy(inquiry->room, room.at, room.length);
+    inquiry->name_length = name.length;
+    if (name.length > 0)
+        memcpy(inquiry->name, name.at, name.length);
     return inquiry;
 }
 
@@ -286,10 +303,9 @@ void inquiry_free(struct inquiry *inquiry)
 }
 
 /* A shard that cannot be asked counts as one that knows nothing. */
-static void ask_one(struct hub *hub, struct question *question, unsigned shard, struct span room,
-                    uint64_t id)
+static void ask_one(struct hub *hub, struct question *question, unsigned shard, struct span name)
 {
-    struct inquiry *inquiry = make(hub, question, room, id);
+    struct inquiry *inquiry = make(hub, question, name);
     if (inquiry == NULL)
         return;
     if (shard == hub->options.shard)
@@ -301,11 +317,11 @@ static void ask_one(struct hub *hub, struct question *question, unsigned shard, 
     question->missing++;
 }
 
-uint64_t hub_ask(struct hub *hub, struct turn *turn, enum hub_question question, struct span room,
-                 uint64_t id, hub_answer answer_, void *context)
+uint64_t hub_ask(struct hub *hub, struct turn *turn, enum hub_question question, struct span name,
+                 hub_answer answer_, void *context)
 {
     (void)turn;
-    struct question *place = room.length > ROOM_NAME_MAX ? NULL : free_question(hub);
+    struct question *place = name.length > ROOM_NAME_MAX ? NULL : free_question(hub);
     if (place == NULL)
         return 0;
     place->question = question;
@@ -314,8 +330,7 @@ uint64_t hub_ask(struct hub *hub, struct turn *turn, enum hub_question question,
     place->missing = 0;
     place->found = (struct buf){.max = FOUND_MAX};
     for (unsigned i = 0; i < hub->node->shards; i++)
-        if (question != HUB_KICK || i == id >> 56)
-            ask_one(hub, place, i, room, id);
+        ask_one(hub, place, i, name);
     hub->unanswered |= place->missing == 0;
     return place->asked;
 }

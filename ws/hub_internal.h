@@ -53,10 +53,9 @@ struct inquiry {
     unsigned from;    /* who asks … */
     uint64_t asked;   /* … and as what */
     enum hub_question question;
-    uint64_t id;
     struct buf found; /* records: hub_ask.c */
-    size_t room_length;
-    uint8_t room[];
+    size_t name_length;
+    uint8_t name[];
 };
 
 struct hub_node {

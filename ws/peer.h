@@ -37,6 +37,8 @@ struct peer_ops {
     void (*overrun)(struct peer *peer, struct turn *turn);
     /* An operator wants it gone (DELETE /api/connections/{id}). */
     void (*kick)(struct peer *peer, struct turn *turn);
+    /* Is this its name, as its client was told? NULL: it has none but peer->id. */
+    bool (*named)(const struct peer *peer, struct span id);
 };
 
 enum { PEER_FEW = 4 };

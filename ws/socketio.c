@@ -274,7 +274,20 @@ static void closed(struct engineio_session *session, struct turn *turn, enum eng
     allowance_leave(door->options.allowance, client->address_ticket);
 }
 
-const struct engineio_ops socketio_ops = {.opened = opened, .message = message, .closed = closed};
+/* What `connected` told as connectionId. */
+static bool named(const struct engineio_session *session, struct span id)
+{
+    const struct socketio_client *client =
+        engineio_user((struct engineio_session *)(uintptr_t)session);
+    const struct list *head = &client->sockets;
+    for (const struct list *link = head->next; link != head; link = link->next)
+        if (span_is(id, LIST_ENTRY(link, const struct socketio_socket, link)->sid))
+            return true;
+    return false;
+}
+
+const struct engineio_ops socketio_ops = {
+    .opened = opened, .message = message, .closed = closed, .named = named};
 
 size_t socketio_session_bytes(void)
 {

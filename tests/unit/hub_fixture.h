@@ -29,6 +29,7 @@ struct listener {
     unsigned overruns, kicks, drains;
     uint64_t missed;
     bool slow; /* takes nothing */
+    const char *name;
 };
 
 static inline struct listener *listener_of(struct peer *peer)
@@ -66,8 +67,17 @@ static void listener_kick(struct peer *peer, struct turn *turn)
     listener_of(peer)->kicks++;
 }
 
-static const struct peer_ops listener_ops = {
-    .name = "test", .drain = listener_drain, .overrun = listener_overrun, .kick = listener_kick};
+static bool listener_named(const struct peer *peer, struct span id)
+{
+    const struct listener *listener = listener_of((struct peer *)(uintptr_t)peer);
+    return listener->name != NULL && span_is(id, listener->name);
+}
+
+static const struct peer_ops listener_ops = {.name = "test",
+                                             .drain = listener_drain,
+                                             .overrun = listener_overrun,
+                                             .kick = listener_kick,
+                                             .named = listener_named};
 
 /* "A room event data": what a member with this encoding gets. */
 static struct encoded *encode(void *context, const struct publication *publication, char encoding)

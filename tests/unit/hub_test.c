@@ -476,11 +476,11 @@ static void keep_answer(void *context, struct turn *turn, struct span json)
     snprintf(answered, sizeof answered, "%.*s", SPAN_ARGS(json));
 }
 
-static const char *ask(unsigned shard, enum hub_question question, const char *room, uint64_t id)
+static const char *ask(unsigned shard, enum hub_question question, const char *name)
 {
     answered[0] = '\0';
     assert_int_not_equal(hub_ask(house.hub[shard], &house.turn[shard], question,
-                                 span_of_string(room), id, keep_answer, &house),
+                                 span_of_string(name), keep_answer, &house),
                          0);
     assert_string_equal(answered, "");
     hubs_turn(&house);
@@ -498,19 +498,26 @@ static void questions(void **state)
             listener_open(&listener[i], &house, i % shards, users[i]);
             assert_int_equal(join(&house, i % shards, &listener[i], i < 5 ? "r" : "s"), HUB_JOINED);
         }
-        assert_string_equal(ask(0, HUB_WHO, "r", 0), "[\"a\",\"b\",\"c\\\"\"]");
-        assert_string_equal(ask(shards - 1, HUB_WHO, "none", 0), "[]");
-        assert_string_equal(ask(0, HUB_WHO, "", 0), "[]");
+        assert_string_equal(ask(0, HUB_WHO, "r"), "[\"a\",\"b\",\"c\\\"\"]");
+        assert_string_equal(ask(shards - 1, HUB_WHO, "none"), "[]");
+        assert_string_equal(ask(0, HUB_WHO, ""), "[]");
         assert_string_equal(
-            ask(0, HUB_CONNECTIONS, "", 0),
+            ask(0, HUB_CONNECTIONS, ""),
             "{\"totalConnections\":6,\"transportConnections\":{\"test\":6},"
             "\"userConnections\":{\"a\":2,\"b\":2,\"c\\\"\":1},\"tenantConnections\":{\"t\":6},"
             "\"truncated\":false}");
-        assert_string_equal(ask(0, HUB_KICK, "", listener[4].peer.id), "1");
+        char id[PEER_ID_TEXT];
+        peer_id_print(listener[4].peer.id, id);
+        assert_string_equal(ask(0, HUB_KICK, id), "1");
         assert_int_equal(listener[4].kicks, 1);
-        assert_string_equal(ask(0, HUB_KICK, "", listener[4].peer.id + 1), "0");
-        assert_string_equal(ask(0, HUB_KICK, "", UINT64_MAX), "0");
-        assert_string_equal(ask(0, HUB_KICK, "", 0), "0");
+        peer_id_print(listener[4].peer.id + 1, id);
+        assert_string_equal(ask(0, HUB_KICK, id), "0");
+        assert_string_equal(ask(0, HUB_KICK, "name of b"), "0");
+        listener[2].name = "name of b";
+        assert_string_equal(ask(0, HUB_KICK, "name of b"), "1");
+        assert_int_equal(listener[2].kicks, 1);
+        assert_string_equal(ask(0, HUB_KICK, "ffffffffffffffff"), "0");
+        assert_string_equal(ask(0, HUB_KICK, ""), "0");
         for (unsigned i = 0; i < 6; i++)
             listener_close(&listener[i], &house, i % shards);
         hubs_close(&house);
@@ -526,7 +533,7 @@ static void too_many_questions(void **state)
     hubs_open(&house, 2, &hub_defaults);
     listener_open(&a, &house, 1, "u");
     while (good < 1000 && (asked[good] = hub_ask(house.hub[0], &house.turn[0], HUB_WHO, SPAN("r"),
-                                                 0, keep_answer, &house)) != 0)
+                                                 keep_answer, &house)) != 0)
         good++;
     assert_in_range(good, 1, 999);
     answered[0] = '\0';
@@ -534,9 +541,9 @@ static void too_many_questions(void **state)
         hub_forget(house.hub[0], asked[i]);
     hubs_turn(&house);
     assert_string_equal(answered, ""); /* nobody is told who has gone */
-    assert_string_equal(ask(0, HUB_WHO, "r", 0), "[]");
+    assert_string_equal(ask(0, HUB_WHO, "r"), "[]");
     assert_int_not_equal(
-        hub_ask(house.hub[0], &house.turn[0], HUB_WHO, SPAN("r"), 0, keep_answer, &house),
+        hub_ask(house.hub[0], &house.turn[0], HUB_WHO, SPAN("r"), keep_answer, &house),
         0); /* left open: the end frees it */
     hub_flush(house.hub[0], &house.turn[0]);
     listener_close(&a, &house, 1);
