@@ -235,6 +235,7 @@ static void adopt(struct gateway *gateway)
     quota_change(gateway->failures,
                  bucket_rate((uint64_t)settings->config.auth_failures_per_minute, 60000, 60000));
     jwt_cache_clear(gateway->tokens);
+    gateway_plain_adopt(&gateway->plain, settings);
     settings_adopt(settings);
 }
 
@@ -388,8 +389,7 @@ static void fill_doors(struct gateway *gateway)
     gateway->pages = (struct gateway_pages){gateway->node, gateway->intake};
     gateway->http_messages.intake = gateway->intake;
     http_history_init(&gateway->history, gateway->directory);
-    gateway_plain_open(&gateway->plain, &gateway->live, &gateway->sessions, gateway->cors,
-                       &gateway->websocket);
+    gateway_plain_open(&gateway->plain, &gateway->live, &gateway->sessions, &gateway->websocket);
 }
 
 static bool marks(void *context, size_t *cursor, struct span *name, uint64_t *count_)

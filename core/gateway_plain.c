@@ -2,24 +2,28 @@
 #include "core/gateway_plain.h"
 
 void gateway_plain_open(struct gateway_plain *doors, const struct gateway_live *live,
-                        const struct gateway_sessions *sessions, const struct cors *cors,
+                        const struct gateway_sessions *sessions,
                         const struct websocket_options *websocket)
 {
     const struct config *config = live->node->config;
     struct plain_options options = {
         .hub = live->hub,
         .access = sessions->access,
-        .cors = cors,
-        .origins = config->cors_origins,
         .shard = live->shard,
         .shards = live->node->shards,
-        .leeway_ns = (uint64_t)config->auth_leeway_s * 1000000000,
         .heartbeat_ns = (uint64_t)config->live_heartbeat_ms * 1000000,
         .retry_ms = (unsigned)config->live_retry_ms,
-        .websocket = *websocket,
+        .websocket = websocket,
     };
     plain_init(&doors->plain, &options);
     doors->api.hub = live->hub;
+}
+
+void gateway_plain_adopt(struct gateway_plain *doors, const struct settings *settings)
+{
+    struct plain_settings plain = {settings->cors, settings->config.cors_origins,
+                                   (uint64_t)settings->config.auth_leeway_s * 1000000000};
+    plain_change(&doors->plain, &plain);
 }
 
 void gateway_plain_close(struct gateway_plain *doors)

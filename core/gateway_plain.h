@@ -7,6 +7,7 @@
 #define CORE_GATEWAY_PLAIN_H
 
 #include "core/gateway_sessions.h"
+#include "core/settings.h"
 #include "ws/api.h"
 #include "ws/plain.h"
 
@@ -16,8 +17,9 @@ struct gateway_plain {
 };
 
 void gateway_plain_open(struct gateway_plain *doors, const struct gateway_live *live,
-                        const struct gateway_sessions *sessions, const struct cors *cors,
+                        const struct gateway_sessions *sessions,
                         const struct websocket_options *websocket);
+void gateway_plain_adopt(struct gateway_plain *doors, const struct settings *settings);
 void gateway_plain_close(struct gateway_plain *doors);
 
 enum { GATEWAY_PLAIN_ROUTES = 2 + API_ROUTES };

@@ -14,3 +14,8 @@ void plain_fini(struct plain *plain)
 {
     buf_fini(&plain->scratch);
 }
+
+void plain_change(struct plain *plain, const struct plain_settings *settings)
+{
+    plain->settings = *settings;
+}

@@ -33,23 +33,30 @@ enum { PLAIN_ROOMS_MAX = 64, PLAIN_TYPES_MAX = 1024 };
 struct plain_options {
     struct hub *hub;
     struct access *access;
-    const struct cors *cors;
-    const char *origins; /* cors.origins */
     unsigned shard, shards;
-    uint64_t leeway_ns;    /* auth.leeway_s */
     uint64_t heartbeat_ns; /* live.heartbeat_ms: of an event stream */
     unsigned retry_ms;     /* live.retry_ms: after which a page's EventSource comes back */
-    struct websocket_options websocket;
+    const struct websocket_options *websocket; /* of all sockets of the gateway */
+};
+
+/* What may change while it runs. */
+struct plain_settings {
+    const struct cors *cors; /* NULL: no cross-origin headers */
+    const char *origins;     /* cors.origins */
+    uint64_t leeway_ns;      /* auth.leeway_s */
 };
 
 struct plain {
     struct plain_options options;
+    struct plain_settings settings;
     struct buf scratch; /* what is being encoded */
 };
 
 /* At start: the encoders of ENCODING_JSON and ENCODING_EVENT_STREAM. */
 void plain_init(struct plain *plain, const struct plain_options *options);
 void plain_fini(struct plain *plain); /* nobody listens any more */
+/* Before the first connection, and again with others. */
+void plain_change(struct plain *plain, const struct plain_settings *settings);
 
 /* `take` and `shard_of` of both doors, with the door as context. */
 bool plain_take_socket(void *context, struct turn *turn, struct http_request *request);

@@ -31,8 +31,7 @@ static void tell(struct socket *socket, struct turn *turn, struct span room, con
 {
     struct encoded *error = plain_error(ENCODING_JSON, room, code, message);
     if (error != NULL)
-        (void)websocket_send_frames(&socket->subscriber.ws, turn, encoded_frames(error));
-    encoded_put(error);
+        (void)websocket_send_encoded(&socket->subscriber.ws, turn, error);
 }
 
 static void expired(struct websocket *ws, struct turn *turn)
@@ -102,7 +101,7 @@ static struct socket *make(struct plain *plain, struct turn *turn, struct http_r
 bool plain_take_socket(void *context, struct turn *turn, struct http_request *request)
 {
     struct plain *plain = context;
-    struct handshake_policy policy = {.origins = span_of_string(plain->options.origins)};
+    struct handshake_policy policy = {.origins = span_of_string(plain->settings.origins)};
     struct handshake handshake;
     if (!upgrade_agree(request, turn, &policy, &handshake))
         return false;
@@ -110,10 +109,10 @@ bool plain_take_socket(void *context, struct turn *turn, struct http_request *re
     if (socket == NULL)
         return false;
     struct subscriber *subscriber = &socket->subscriber;
-    subscriber_init(subscriber, plain->options.hub, turn, &socket_ops, &plain->options.websocket,
+    subscriber_init(subscriber, plain->options.hub, turn, &socket_ops, plain->options.websocket,
                     entrance_user(&socket->entrance), entrance_tenant(&socket->entrance));
     subscriber->ws.expires_ns = principal_expires_ns(socket->entrance.principal, turn->now_ns,
-                                                     turn->wall_us, plain->options.leeway_ns);
+                                                     turn->wall_us, plain->settings.leeway_ns);
     bool started = websocket_start(&subscriber->ws, turn, request->conn, &handshake);
     if (started)
         entrance_go(&socket->entrance, turn);

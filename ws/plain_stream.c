@@ -39,14 +39,15 @@ static void abandon(struct event_stream *stream, struct turn *turn)
     conn_abort(stream->wire.conn, turn);
 }
 
+/* The caller's reference becomes ours. */
 static bool say(struct event_stream *stream, struct turn *turn, struct encoded *encoded)
 {
-    struct span text = encoded == NULL ? (struct span){0} : encoded_payload(encoded, 0);
-    bool said = encoded != NULL && conn_send(stream->wire.conn, turn, text.at, text.length);
+    if (encoded != NULL &&
+        conn_lend(stream->wire.conn, turn, encoded_payload(encoded, 0), &encoded->lent))
+        return true;
     encoded_put(encoded);
-    if (!said)
-        abandon(stream, turn);
-    return said;
+    abandon(stream, turn);
+    return false;
 }
 
 /* ── The peer ───────────────────────────────────────────────────────────────────────────────── */
@@ -178,8 +179,8 @@ static bool put_header(const struct plain *plain, const struct http_request *req
     return buf_print(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                           "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
                           "Connection: close\r\n") &&
-           (plain->options.cors == NULL || origin.at == NULL ||
-            cors_put(plain->options.cors, origin, out)) &&
+           (plain->settings.cors == NULL || origin.at == NULL ||
+            cors_put(plain->settings.cors, origin, out)) &&
            buf_print(out, "\r\n");
 }
 
@@ -250,7 +251,7 @@ bool plain_take_stream(void *context, struct turn *turn, struct http_request *re
     peer_init(&stream->peer, plain->options.hub, turn, &peer_ops, entrance_user(entrance),
               entrance_tenant(entrance));
     stream->expires_ns = principal_expires_ns(entrance->principal, turn->now_ns, turn->wall_us,
-                                              plain->options.leeway_ns);
+                                              plain->settings.leeway_ns);
     if (start(stream, turn, request)) {
         entrance_go(entrance, turn);
         return true;
