@@ -39,15 +39,29 @@ static void abandon(struct event_stream *stream, struct turn *turn)
     conn_abort(stream->wire.conn, turn);
 }
 
-/* The caller's reference becomes ours. */
+static bool say_all(struct event_stream *stream, struct turn *turn, const struct encoded *encoded)
+{
+    for (unsigned i = 0; i < encoded->parts; i++) {
+        struct span text = encoded_payload(encoded, i);
+        if (!conn_send(stream->wire.conn, turn, text.at, text.length))
+            return false;
+    }
+    return true;
+}
+
+/* The caller's reference becomes ours. One event is sent from where it lies; of several, told as one,
+ * the frames' headers stand between them. */
 static bool say(struct event_stream *stream, struct turn *turn, struct encoded *encoded)
 {
-    if (encoded != NULL &&
-        conn_lend(stream->wire.conn, turn, encoded_payload(encoded, 0), &encoded->lent))
+    struct conn *conn = stream->wire.conn;
+    bool one = encoded != NULL && encoded->parts == 1;
+    if (one && conn_lend(conn, turn, encoded_payload(encoded, 0), &encoded->lent))
         return true;
+    bool said = encoded != NULL && !one && say_all(stream, turn, encoded);
     encoded_put(encoded);
-    abandon(stream, turn);
-    return false;
+    if (!said)
+        abandon(stream, turn);
+    return said;
 }
 
 /* ── The peer ───────────────────────────────────────────────────────────────────────────────── */

@@ -240,6 +240,21 @@ def a_stream_that_the_client_leaves_is_forgotten():
     until(lambda: metric("ringmain_live_subscribers") == before, "they are gone")
 
 
+@case("open")
+def a_burst_comes_whole_and_in_order():
+    room = fresh("room")
+    with Stream(f"/sse?room={room}") as stream, Stream(f"/sse?room={room}&types=odd") as odd, Http() as http:
+        stream.opened(), odd.opened()
+        for part in range(5):  # pipelined: many publications in one turn
+            bodies = [json.dumps({"to": {"room": room}, "event": "odd" if n % 2 else "even", "data": n}).encode()
+                      for n in range(100 * part, 100 * part + 100)]
+            http.send(b"".join(b"POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
+                               % (len(body), body) for body in bodies))
+            equal([http.read().status for _ in bodies], [202] * 100)
+        equal([stream.hear()["data"] for _ in range(500)], list(range(500)))
+        equal([odd.hear()["data"] for _ in range(250)], list(range(1, 500, 2)))
+
+
 # ── What was missed ──────────────────────────────────────────────────────────────────────────────
 
 def _missed(reconnect):
