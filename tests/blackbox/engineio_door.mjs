@@ -15,7 +15,9 @@ const Client3 = need('eio3');
 const INTERVAL = Number(interval), TIMEOUT = Number(timeout);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const tests = [];
-const test = (name, run) => tests.push([name, run]);
+// With the suites' short times one after the other; with long ones what needs them.
+const test = (name, run) => INTERVAL < 1000 && tests.push([name, run]);
+const crowd = (name, run) => INTERVAL >= 1000 && tests.push([name, run]);
 
 // ── Raw requests, each on a connection of its own unless an agent is given ──────────────────────
 
@@ -417,6 +419,33 @@ for (const [name, Client] of [['engine.io-client 6', Client4], ['engine.io-clien
         sockets.forEach((socket) => socket.close());
         await Promise.all(gone);
     });
+
+crowd('60 clients at once, numbers all through their upgrades', async () => {
+    const count = 60, wanted = [...Array(count).keys()].map(String);
+    const one = (Client) => new Promise((resolve, reject) => {
+        const socket = new Client(`http://${host}`, { transports: ['polling', 'websocket'] });
+        const heard = [];
+        let upgraded = false;
+        const look = () => {
+            if (heard.length < count || !upgraded) return;
+            socket.removeAllListeners('close');
+            socket.close();
+            resolve(heard);
+        };
+        socket.on('error', reject);
+        socket.on('close', (reason) => reject(new Error(`${reason} after ${heard.length}`)));
+        socket.on('upgrade', () => { upgraded = true; look(); });
+        socket.on('message', (data) => { heard.push(data); look(); });
+        socket.on('open', async () => {
+            for (const number of wanted) {
+                socket.send(number);
+                await sleep(Math.random() * 4);
+            }
+        });
+    });
+    for (const heard of await Promise.all([...Array(60).keys()].map((i) => one(i % 3 === 0 ? Client3 : Client4))))
+        assert.deepEqual(heard, wanted);
+});
 
 // ── All of them, one after the other ────────────────────────────────────────────────────────────
 

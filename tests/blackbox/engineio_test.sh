@@ -15,5 +15,9 @@ for shards in 1 2; do
     cases node "$BLACKBOX/engineio_door.mjs" "$packages" "$HTTP" 300 200
     stop_ringmain
     same "with $shards: it drains and ends with 0" 0 $?
+    start_ringmain -o "node.shards=$shards" -o dedup.ids=65536 -o debug.echo=yes || finish
+    cases node "$BLACKBOX/engineio_door.mjs" "$packages" "$HTTP" 25000 60000
+    stop_ringmain
+    same "with $shards: it drains and ends with 0 after a crowd" 0 $?
 done
 finish

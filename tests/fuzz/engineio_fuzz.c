@@ -4,6 +4,7 @@
  * must break, every session that begins must end once, and what a session was sent must come to its
  * client in order, whatever transport it takes.
  */
+#define FAKE_HOLDS_MAX 16
 #include "tests/unit/fake_conn.c"
 #include "ws/engineio.h"
 
