@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/send.h"
 #include "core/serve.h"
+#include "core/tail.h"
 #include "core/token.h"
 #include "proto/stream.h"
 #include "ws/route_table.h"
@@ -39,12 +40,13 @@ static const struct command_option options[] = {
 
 static int usage(FILE *out)
 {
-    fputs("ringmain serve|check|token|send|dead-letters|version [options]\n\n"
+    fputs("ringmain serve|check|token|send|tail|dead-letters|version [options]\n\n"
           "  serve         take in events, keep them safe, store them in Postgres; SIGTERM drains\n"
           "                and stops\n"
           "  check         read the configuration and say whether it is good\n"
           "  token         mint a development token with the configured secret\n"
           "  send          send events from files to a running ringmain\n"
+          "  tail          follow rooms live\n"
           "  dead-letters  list, export or retry the rows that Postgres refused\n"
           "  version       print the version\n\n"
           "Each of them explains itself with --help.\n",
@@ -165,6 +167,8 @@ int main(int count, char **words)
         return configured(command, words + 2);
     if (strcmp(command, "send") == 0)
         return send_main(count - 2, words + 2);
+    if (strcmp(command, "tail") == 0)
+        return tail_main(words + 2);
     if (strcmp(command, "dead-letters") == 0)
         return dead_letters_main(words + 2);
     if (strcmp(command, "token") == 0)

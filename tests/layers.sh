@@ -10,7 +10,7 @@ say() { # name, offenders
 
 # The floor of a file: ground 0, metrics 1, engine 2, proto 3, ws 4, batch 4 (sees proto), roof 5.
 ground='must|span|buf|list|base64|crc32c|clock|file|socket|region|config(_[a-z]+)?|nearest|log|command'
-roof='main|dead_letters|gateway[a-z_]*|serve[a-z_]*|server|settings|send[a-z_]*|check|token'
+roof='main|dead_letters|gateway[a-z_]*|serve[a-z_]*|server|settings|send[a-z_]*|check|tail[a-z_]*|token'
 floor_of() {
     case $1 in
     metrics/*) echo 1 ;;
