@@ -120,11 +120,21 @@ static unsigned connect_seconds(const PQconninfoOption *options, const char *hos
     return (each > 0 ? (unsigned)each : CONNECT_S) * count;
 }
 
-static bool describe(struct postgres *postgres)
+static const char unreadable[] =
+    "postgres.conninfo is neither a libpq connection string (host=… dbname=…) nor a "
+    "postgresql:// URI, or names a parameter that libpq does not know";
+static const char no_memory[] = "no memory for a Postgres connection";
+
+/* NULL, or what is wrong. libpq's own words may repeat a password. */
+static const char *describe(struct postgres *postgres)
 {
-    PQconninfoOption *options = PQconninfoParse(postgres->conninfo, NULL);
-    if (options == NULL)
-        return false;
+    char *fault = NULL;
+    PQconninfoOption *options = PQconninfoParse(postgres->conninfo, &fault);
+    if (options == NULL) {
+        bool read = fault != NULL && strstr(fault, "out of memory") == NULL;
+        PQfreemem(fault);
+        return read ? unreadable : no_memory;
+    }
     const char *host = option(options, "host");
     const char *address = option(options, "hostaddr");
     const char *port = option(options, "port");
@@ -135,7 +145,7 @@ static bool describe(struct postgres *postgres)
              database != NULL ? database : "(default)", where != NULL ? where : "(local)",
              port != NULL ? port : "5432");
     PQconninfoFree(options);
-    return true;
+    return NULL;
 }
 
 struct postgres *postgres_open(const char *conninfo, char *why)
@@ -143,13 +153,12 @@ struct postgres *postgres_open(const char *conninfo, char *why)
     struct postgres *postgres = calloc(1, sizeof *postgres);
     if (postgres == NULL || (postgres->conninfo = strdup(conninfo)) == NULL) {
         free(postgres);
-        snprintf(why, 256, "no memory for a Postgres connection");
+        snprintf(why, 256, "%s", no_memory);
         return NULL;
     }
-    if (!describe(postgres)) {
-        snprintf(why, 256,
-                 "postgres.conninfo is neither a libpq connection string (host=… dbname=…) nor a "
-                 "postgresql:// URI, or names a parameter that libpq does not know");
+    const char *fault = describe(postgres);
+    if (fault != NULL) {
+        snprintf(why, 256, "%s", fault);
         postgres_close(postgres);
         return NULL;
     }

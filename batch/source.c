@@ -27,7 +27,7 @@ enum {
     GAP_ROWS = 4 * BLOCK_ROWS_MAX, /* a gap wider than this is not worth a parked block */
 };
 
-void source_init(struct source *source, const struct writer_options *options, unsigned index,
+bool source_init(struct source *source, const struct writer_options *options, unsigned index,
                  struct targets *targets)
 {
     const struct writer_source *feed = &options->source[index];
@@ -45,9 +45,11 @@ void source_init(struct source *source, const struct writer_options *options, un
         const struct stream *stream = streams_at(options->streams, i);
         must(stream_copy_sql(stream, copy_sql, sizeof copy_sql));
         int target = targets_find(targets, stream->name, stream->table, copy_sql);
-        must(target >= 0); /* the first STREAMS_MAX always find a place */
+        if (target < 0) /* the first STREAMS_MAX always find a place */
+            return false;
         source->live[stream->index] = (uint16_t)target;
     }
+    return true;
 }
 
 void source_fini(struct source *source)

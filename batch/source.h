@@ -47,8 +47,9 @@ enum fill {
     FILL_FAILED,  /* the spool can't be read: `why` */
 };
 
-void source_init(struct source *source, const struct writer_options *options, unsigned index,
-                 struct targets *targets);
+/* False: no memory. */
+NODISCARD bool source_init(struct source *source, const struct writer_options *options,
+                           unsigned index, struct targets *targets);
 /* Mail and parked block must have been returned: source_drop(). */
 void source_fini(struct source *source);
 

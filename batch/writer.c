@@ -208,13 +208,13 @@ static int open_sources(struct writer *writer, char *why)
     const struct writer_options *options = &writer->options;
     writer->source = calloc(options->sources, sizeof *writer->source);
     writer->checkpoint = calloc(options->sources, sizeof *writer->checkpoint);
-    if (writer->source == NULL || writer->checkpoint == NULL) {
-        snprintf(why, 256, "no memory for a writer");
-        return -ENOMEM;
-    }
-    for (unsigned i = 0; i < options->sources; i++)
-        source_init(&writer->source[i], options, i, &writer->targets);
-    return 0;
+    bool made = writer->source != NULL && writer->checkpoint != NULL;
+    for (unsigned i = 0; made && i < options->sources; i++)
+        made = source_init(&writer->source[i], options, i, &writer->targets);
+    if (made)
+        return 0;
+    snprintf(why, 256, "no memory for a writer");
+    return -ENOMEM;
 }
 
 static int open_parts(struct writer *writer, char *why)

@@ -75,7 +75,9 @@ static void assign_option(struct config_loader *loader, const struct config_opti
         return;
     }
     config_option_allowed(option, allowed, sizeof allowed);
-    if (option->kind == CONFIG_TEXT || !config_text_allowed(value))
+    if (option->kind == CONFIG_TEXT && config_text_allowed(value))
+        config_complain(loader, "no memory for %s.%s", option->section, option->key);
+    else if (option->kind == CONFIG_TEXT || !config_text_allowed(value))
         config_complain(loader, "%s.%s must be %s", option->section, option->key, allowed);
     else
         config_complain(loader, "%s.%s = %.40s: must be %s", option->section, option->key, value,

@@ -44,6 +44,8 @@ struct streams *serve_streams(const struct config *config, char *why)
     }
     if (result == 0)
         return streams;
+    if (why[0] == '\0')
+        snprintf(why, 256, "no memory for the streams");
     streams_close(streams);
     return NULL;
 }
@@ -242,7 +244,6 @@ static int make_writers(struct server *server)
         result = make_writer(server, i);
     for (unsigned i = 0; result == 0 && i < server->writers; i++)
         result = writer_start(server->writer[i], server->why);
-    server->writers_running = result == 0;
     return result;
 }
 
@@ -384,7 +385,6 @@ static int open_doors(struct server *server)
         result = open_door(server, DOOR_HTTP, config->listen_http, &server->port_http);
     for (unsigned i = 0; result == 0 && i < server->shards; i++)
         result = shard_start(server->seat[i].shard, server->why);
-    server->shards_running = result == 0;
     return result;
 }
 
@@ -431,21 +431,26 @@ static int start(struct server *server)
     return result;
 }
 
-/* Everything accepted comes to the disk, and as far as there is time to Postgres. */
+/* Everything accepted comes to the disk, and as far as there is time to Postgres. After a
+ * start that failed some shards and writers may be there and run, and others not. */
 static void drain(struct server *server)
 {
-    for (unsigned i = 0; server->shards_running && i < server->shards; i++)
-        shard_stop(server->seat[i].shard);
-    for (unsigned i = 0; server->shards_running && i < server->shards; i++)
-        shard_join(server->seat[i].shard);
+    for (unsigned i = 0; i < server->shards; i++)
+        if (server->seat[i].shard != NULL)
+            shard_stop(server->seat[i].shard);
+    for (unsigned i = 0; i < server->shards; i++)
+        if (server->seat[i].shard != NULL)
+            shard_join(server->seat[i].shard);
     if (server->lookups != NULL) {
         directory_stage_stop(server->lookups);
         directory_stage_join(server->lookups);
     }
-    for (unsigned i = 0; server->writers_running && i < server->writers; i++)
-        writer_stop(server->writer[i], clock_mono_ns());
-    for (unsigned i = 0; server->writers_running && i < server->writers; i++)
-        writer_join(server->writer[i]);
+    for (unsigned i = 0; i < server->writers; i++)
+        if (server->writer[i] != NULL)
+            writer_stop(server->writer[i], clock_mono_ns());
+    for (unsigned i = 0; i < server->writers; i++)
+        if (server->writer[i] != NULL)
+            writer_join(server->writer[i]);
 }
 
 static void unmake_seat(struct seat *seat)

@@ -46,7 +46,6 @@ struct server {
     struct sleeper writer_sleeper[WRITERS_MAX];
     struct writer_source source[WRITERS_MAX][SHARDS_MAX];
     unsigned sources[WRITERS_MAX], writers;
-    bool writers_running, shards_running;
     struct directory_stage *lookups;
     struct allowance *allowance;
     struct hub_node *hubs;

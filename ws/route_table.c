@@ -268,8 +268,11 @@ struct route_table *route_table_open(const struct config *config, const struct s
         snprintf(why, ROUTE_WHY_BYTES, "no memory for the routes");
         return NULL;
     }
+    why[0] = '\0';
     if (fill(table, config, streams, why))
         return table;
+    if (why[0] == '\0')
+        snprintf(why, ROUTE_WHY_BYTES, "no memory for the routes");
     route_table_close(table);
     return NULL;
 }

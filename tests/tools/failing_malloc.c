@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * To be preloaded: the main thread's n-th allocation from now on fails, once.
+ * To be preloaded: the main thread's n-th allocation from now on fails, once. Anonymous mappings of
+ * the program's own count as such.
  *
  *   gcc -shared -fPIC -o failing_malloc.so failing_malloc.c
  *   FAILING_MALLOC=FILE LD_PRELOAD=…/failing_malloc.so PROGRAM
@@ -9,6 +10,7 @@
  * that fails (0: none does; counted down), and how many have failed.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -20,6 +22,7 @@
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
 
 static volatile int32_t *control; /* [2] */
 
@@ -59,4 +62,28 @@ void *calloc(size_t count, size_t bytes)
 void *realloc(void *at, size_t bytes)
 {
     return fails() ? NULL : __libc_realloc(at, bytes);
+}
+
+void *aligned_alloc(size_t alignment, size_t bytes)
+{
+    return fails() ? NULL : __libc_memalign(alignment, bytes);
+}
+
+int posix_memalign(void **out, size_t alignment, size_t bytes)
+{
+    void *got = fails() ? NULL : __libc_memalign(alignment, bytes);
+    if (got != NULL)
+        *out = got;
+    return got != NULL ? 0 : ENOMEM;
+}
+
+void *mmap(void *at, size_t length, int protection, int flags, int file, off_t offset)
+{
+    typedef void *maps(void *, size_t, int, int, int, off_t);
+    static maps *next;
+    if (next == NULL)
+        next = (maps *)dlsym(RTLD_NEXT, "mmap");
+    if ((flags & MAP_ANONYMOUS) != 0 && fails())
+        return MAP_FAILED;
+    return next(at, length, protection, flags, file, offset);
 }
