@@ -237,7 +237,7 @@ static void show(struct follower *follower, struct span message)
     else
         printf("%.*s\n", SPAN_ARGS(message));
     fflush(stdout);
-    follower->seen++;
+    follower->seen += !object || member(value.text, "room").length > 0; /* a gap is no message */
 }
 
 /* ── The loop ───────────────────────────────────────────────────────────────────────────────── */
