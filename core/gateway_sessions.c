@@ -49,6 +49,7 @@ static struct socketio_options socketio_options(const struct gateway_sessions *s
 {
     const struct node *node = live->node;
     const struct config *config = node->config;
+    bool has_history = config->live_history_bytes > 0 && config->live_history_s > 0;
     return (struct socketio_options){
         .hub = live->hub,
         .access = sessions->access,
@@ -56,13 +57,14 @@ static struct socketio_options socketio_options(const struct gateway_sessions *s
         .allowance = node->allowance,
         .progress = node->progress,
         .shard = live->shard,
+        .shards = node->shards,
         .encoding = FIRST_ENCODING,
         .namespaces = config->socketio_namespaces,
         .echo = config->debug_echo,
         .connect_ns = ns_of_ms(config->socketio_connect_timeout_ms),
         .idle_ns = ns_of_ms(config->socketio_idle_s * 1000),
         .leeway_ns = ns_of_ms(config->auth_leeway_s * 1000),
-        .recovery_ns = ns_of_ms(config->socketio_recovery_s * 1000),
+        .recovery_ns = has_history ? ns_of_ms(config->socketio_recovery_s * 1000) : 0,
         .recovery_connections = (unsigned)config->socketio_recovery_connections,
         .payload_bytes = (size_t)config->socketio_max_payload,
         .connections_per_user = (unsigned)config->socketio_connections_per_user,

@@ -3,7 +3,8 @@
  * What the hub's files know of one another. Nobody else includes this. Reading order:
  *
  *   hub_room.c (rooms and members) ─► hub_publish.c (from the publisher to the shards)
- *   ─► hub_run.c (to the members) ─► hub_log.c (what was delivered) ─► hub_mail.c (between shards) ─► hub_ask.c ─► hub.c (the turn)
+ *   ─► hub_run.c (to the members) ─► hub_log.c (what was delivered) ─► hub_mail.c (between shards)
+ *   ─► hub_ask.c ─► hub_notes.c ─► hub.c (the turn)
  *
  *   room ──► seats: an array, so that delivery walks memory in order │ peer │ member │ encoding │ …
  *    ▲                                                                  ▲      │
@@ -15,6 +16,7 @@
 
 #include "core/mail.h"
 #include "ws/hub.h"
+#include "ws/hub_notes.h"
 
 enum {
     INTEREST_SLOTS = 65536, /* a power of two */
@@ -28,7 +30,7 @@ enum {
 
 /* ── Between shards ── */
 
-enum letter_kind { LETTER_PUBLISH, LETTER_DELIVER, LETTER_QUESTION, LETTER_ANSWER };
+enum letter_kind { LETTER_PUBLISH, LETTER_DELIVER, LETTER_QUESTION, LETTER_ANSWER, LETTER_NOTE };
 
 /* The head of all that travels; whoever takes it from the mail owns it (or a reference to it). */
 struct hub_letter {
@@ -186,6 +188,8 @@ struct hub {
     uint64_t asked;
     struct question question[QUESTIONS_MAX];
     uint64_t ticked_ns;
+    hub_read_note read_note; /* NULL: notes are thrown away */
+    void *read_note_context;
 };
 
 /* hub_room.c */
@@ -223,6 +227,9 @@ void dispatch_put(struct dispatch *dispatch);
 bool hub_dropped(struct hub *hub, struct turn *turn, const char *why); /* counts it; false */
 NODISCARD struct encoded *hub_encoded(struct hub *hub, const struct dispatch *dispatch,
                                       unsigned encoding, uint64_t number);
+/* The same under another shard's offset. */
+NODISCARD struct encoded *hub_encoded_as(struct hub *hub, const struct dispatch *dispatch,
+                                         unsigned encoding, unsigned shard, uint64_t number);
 
 /* hub_run.c */
 
@@ -243,6 +250,17 @@ uint64_t log_append(struct hub *hub, struct turn *turn, struct room *room,
 void log_age(struct hub *hub, uint64_t now_ns);
 /* The room is gone: whoever comes back with a number from before has missed something. */
 void log_forget_room(struct hub *hub, const struct room *room, uint64_t now_ns);
+
+/* How many of the room's came after `number`; their numbers go to `out`, if there is one. */
+size_t log_collect(const struct hub_log *log, const struct room *room, uint64_t number,
+                   uint64_t *out);
+void log_sort(uint64_t *numbers, size_t numbers_count);
+struct dispatch *log_dispatch(const struct hub_log *log, uint64_t number);
+
+/* hub_notes.c */
+void note_read(struct hub *hub, struct turn *turn, struct hub_letter *letter);
+void note_discard(struct hub_letter *letter);
+bool kept_holds(const struct hub_kept *kept, const struct dispatch *dispatch);
 
 /* hub_mail.c */
 

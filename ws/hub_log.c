@@ -126,9 +126,8 @@ uint64_t hub_last_number(const struct hub *hub)
 
 /* ── Sent again ─────────────────────────────────────────────────────────────────────────────── */
 
-/* How many of the room's came after `number`; their numbers go to `out`, if there is one. */
-static size_t collect(const struct hub_log *log, const struct room *room, uint64_t number,
-                      uint64_t *out)
+size_t log_collect(const struct hub_log *log, const struct room *room, uint64_t number,
+                   uint64_t *out)
 {
     size_t found = 0;
     for (uint64_t i = room->newest; i > number && i >= log->first; i = at(log, i)->previous) {
@@ -143,6 +142,16 @@ static int by_number(const void *one, const void *other)
 {
     const uint64_t *a = one, *b = other;
     return (*a > *b) - (*a < *b);
+}
+
+void log_sort(uint64_t *numbers, size_t numbers_count)
+{
+    qsort(numbers, numbers_count, sizeof *numbers, by_number);
+}
+
+struct dispatch *log_dispatch(const struct hub_log *log, uint64_t number)
+{
+    return at(log, number)->dispatch;
 }
 
 static struct member *member_at(struct list *link)
@@ -203,10 +212,11 @@ static struct encoded *encode(struct hub *hub, uint64_t number, unsigned encodin
 }
 
 static void send_again(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
-                       const uint64_t *numbers, size_t numbers_count)
+                       const uint64_t *numbers, size_t numbers_count, const struct hub_kept *but)
 {
     for (size_t i = 0; i < numbers_count; i++) {
-        if (!wanted(hub, peer, encoding, at(&hub->log, numbers[i])->dispatch))
+        const struct dispatch *dispatch = log_dispatch(&hub->log, numbers[i]);
+        if (!wanted(hub, peer, encoding, dispatch) || kept_holds(but, dispatch))
             continue;
         struct encoded *encoded = encode(hub, numbers[i], encoding);
         if (encoded == NULL || !peer_post(peer, turn, encoded))
@@ -221,13 +231,19 @@ static size_t collect_all(const struct hub *hub, const struct peer *peer, unsign
     size_t found = 0;
     for (struct list *link = peer->memberships.next; link != &peer->memberships; link = link->next)
         if (member_at(link)->encoding == encoding)
-            found +=
-                collect(&hub->log, member_at(link)->room, number, out == NULL ? NULL : out + found);
+            found += log_collect(&hub->log, member_at(link)->room, number,
+                                 out == NULL ? NULL : out + found);
     return found;
 }
 
 bool hub_replay(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
                 uint64_t number)
+{
+    return hub_replay_but(hub, turn, peer, encoding, number, NULL);
+}
+
+bool hub_replay_but(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
+                    uint64_t number, const struct hub_kept *kept)
 {
     hub_end_run(hub, turn);
     if (!hub_reaches_back(hub, peer, encoding, number))
@@ -239,8 +255,8 @@ bool hub_replay(struct hub *hub, struct turn *turn, struct peer *peer, unsigned 
     if (numbers == NULL)
         return false;
     (void)collect_all(hub, peer, encoding, number, numbers);
-    qsort(numbers, found, sizeof *numbers, by_number);
-    send_again(hub, turn, peer, encoding, numbers, found);
+    log_sort(numbers, found);
+    send_again(hub, turn, peer, encoding, numbers, found, kept);
     free(numbers);
     make_fit(hub);
     return true;

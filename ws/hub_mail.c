@@ -98,6 +98,9 @@ static void read_letter(struct hub *hub, struct turn *turn, struct hub_letter *l
     case LETTER_ANSWER:
         hub_answered(hub, (struct inquiry *)letter);
         break;
+    case LETTER_NOTE:
+        note_read(hub, turn, letter);
+        break;
     }
 }
 
@@ -124,6 +127,8 @@ static void discard(struct hub_letter *letter)
 {
     if (letter->kind == LETTER_PUBLISH || letter->kind == LETTER_DELIVER)
         dispatch_put((struct dispatch *)letter);
+    else if (letter->kind == LETTER_NOTE)
+        note_discard(letter);
     else
         inquiry_free((struct inquiry *)letter);
 }

@@ -158,8 +158,14 @@ void hub_sequence(struct hub *hub, struct turn *turn, struct dispatch *dispatch)
 struct encoded *hub_encoded(struct hub *hub, const struct dispatch *dispatch, unsigned encoding,
                             uint64_t number)
 {
+    return hub_encoded_as(hub, dispatch, encoding, hub->options.shard, number);
+}
+
+struct encoded *hub_encoded_as(struct hub *hub, const struct dispatch *dispatch, unsigned encoding,
+                               unsigned shard, uint64_t number)
+{
     struct publication publication = dispatch->publication;
-    publication.shard = hub->options.shard;
+    publication.shard = shard;
     publication.number = number;
     const struct encoder *encoder = &hub->encoder[encoding];
     struct encoded *encoded = encoder->encode(encoder->context, &publication);

@@ -49,7 +49,7 @@ struct socketio_options {
     const struct admission *admission;
     struct allowance *allowance;     /* the node's */
     const struct progress *progress; /* of all shards */
-    unsigned shard, encoding;
+    unsigned shard, shards, encoding;
     const char *namespaces; /* "/ws,/admin", besides "/" */
     bool echo;              /* debug.echo: "/" and "/custom" are the test suites' */
     uint64_t connect_ns, idle_ns, leeway_ns;

@@ -264,7 +264,7 @@ static void join_own_rooms(struct socketio_socket *socket, struct turn *turn)
     join(socket, turn, "*", "");
 }
 
-static void send_connect(struct socketio_socket *socket, struct turn *turn)
+void socketio_send_connect(struct socketio_socket *socket, struct turn *turn)
 {
     char payload[256] = "";
     if (engineio_protocol(socketio_session(socket)) != 3)
@@ -276,7 +276,7 @@ static void send_connect(struct socketio_socket *socket, struct turn *turn)
 }
 
 /* With an offset, so that a client that has seen no other event yet can come back too. */
-static void emit_connected(struct socketio_socket *socket, struct turn *turn)
+void socketio_emit_connected(struct socketio_socket *socket, struct turn *turn)
 {
     struct buf out = {.max = 4096};
     const struct socketio *door = socket->client->door;
@@ -298,7 +298,7 @@ static void emit_connected(struct socketio_socket *socket, struct turn *turn)
 static void welcome_echo(struct socketio_socket *socket, struct turn *turn,
                          const struct socketio_packet *packet)
 {
-    send_connect(socket, turn);
+    socketio_send_connect(socket, turn);
     socketio_emit(socket, turn, SPAN("auth"),
                   packet->payload.at != NULL ? packet->payload : SPAN("{}"), NULL, 0);
 }
@@ -306,13 +306,8 @@ static void welcome_echo(struct socketio_socket *socket, struct turn *turn,
 void socketio_welcome(struct socketio_socket *socket, struct turn *turn)
 {
     join_own_rooms(socket, turn);
-    send_connect(socket, turn);
-    emit_connected(socket, turn);
-}
-
-void socketio_welcome_back(struct socketio_socket *socket, struct turn *turn)
-{
-    send_connect(socket, turn);
+    socketio_send_connect(socket, turn);
+    socketio_emit_connected(socket, turn);
 }
 
 void socketio_connect(struct socketio_client *client, struct turn *turn,
@@ -386,6 +381,7 @@ void socketio_leave(struct socketio_socket *socket, struct turn *turn)
     struct socketio *door = client->door;
     commands_drop(socket);
     socketio_acks_drop(socket);
+    recovery_forget(door->recovery, socket);
     alarm_stop(door, &socket->expiry);
     hub_leave_all(door->options.hub, turn, socketio_peer(client), socket->encoding);
     list_remove(&socket->link);

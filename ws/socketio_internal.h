@@ -5,7 +5,7 @@
  *   socketio.c           sessions and packets         socketio_connect.c   who comes in, and who goes
  *   socketio_out.c       what is written              socketio_acks.c      answers that wait for the disk
  *   socketio_recovery.c  those who may come back      commands.c           what clients ask for
- *   socketio_echo.c      the test suites' handlers
+ *   socketio_moves.c     … from another shard         socketio_echo.c      the test suites' handlers
  */
 #ifndef WS_SOCKETIO_INTERNAL_H
 #define WS_SOCKETIO_INTERNAL_H
@@ -72,6 +72,11 @@ static inline const char *socketio_user(const struct socketio_socket *socket)
     return socket->principal != NULL ? socket->principal->user_id : "";
 }
 
+static inline const char *socketio_tenant(const struct socketio_socket *socket)
+{
+    return socket->principal != NULL ? socket->principal->tenant_id : "";
+}
+
 static inline struct engineio_session *socketio_session(const struct socketio_socket *socket)
 {
     return socket->client->session;
@@ -96,9 +101,11 @@ NODISCARD int socketio_refresh(struct socketio_socket *socket, struct turn *turn
 /* Is it valid, and of this socket's user? */
 bool socketio_token_is_own(const struct socketio_socket *socket, struct turn *turn,
                            struct span token);
-/* Joins its own rooms and is told; or has come back, in its rooms already, and is told that. */
+/* Joins its own rooms and is told: a new one. */
 void socketio_welcome(struct socketio_socket *socket, struct turn *turn);
-void socketio_welcome_back(struct socketio_socket *socket, struct turn *turn);
+/* The two words of that: one that has come back is told them around what it missed. */
+void socketio_send_connect(struct socketio_socket *socket, struct turn *turn);
+void socketio_emit_connected(struct socketio_socket *socket, struct turn *turn);
 /* Leaves its rooms and is gone; the client is told by the caller. */
 void socketio_leave(struct socketio_socket *socket, struct turn *turn);
 /* Starts (or goes on with) waiting for a CONNECT, or for a sign of life. */

@@ -10,23 +10,16 @@
 #include "core/base64.h"
 #include "core/clock.h"
 #include "ws/socketio_internal.h"
+#include "ws/socketio_moves.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { BUCKETS = 1024, PID_RANDOM = 16, ROOMS_BYTES_MAX = 65536 };
 
-struct remembered {
-    struct list age, same; /* by age; in one bucket */
-    uint64_t until_ns;
-    unsigned namespace;
-    char sid[48], pid[48];
-    char *user_id, *tenant_id; /* behind the rooms */
-    struct buf texts;          /* "room\0room\0\0user\0tenant\0" */
-};
-
 struct recovery {
     struct socketio *door;
+    struct moves *moves;
     struct list age;
     unsigned count;
     struct list bucket[BUCKETS];
@@ -56,7 +49,7 @@ void recovery_name(struct recovery *recovery, struct socketio_socket *socket)
     socket->encoding = socket->namespace->encoding + 1;
 }
 
-static void forget(struct recovery *recovery, struct remembered *remembered)
+void recovery_drop(struct recovery *recovery, struct remembered *remembered)
 {
     list_remove(&remembered->age);
     list_remove(&remembered->same);
@@ -81,9 +74,7 @@ static bool put_texts(struct remembered *remembered, const struct socketio_socke
 {
     struct buf *texts = &remembered->texts;
     struct collecting collecting = {texts, true};
-    const struct principal *principal = socket->principal;
-    const char *user = socketio_user(socket);
-    const char *tenant = principal != NULL ? principal->tenant_id : "";
+    const char *user = socketio_user(socket), *tenant = socketio_tenant(socket);
     hub_rooms_of(socket->client->door->options.hub, socketio_peer(socket->client), socket->encoding,
                  collect, &collecting);
     size_t user_at = texts->length + 1, tenant_at = user_at + strlen(user) + 1;
@@ -113,7 +104,7 @@ void recovery_remember(struct recovery *recovery, struct turn *turn,
         return;
     }
     if (recovery->count == door->options.recovery_connections)
-        forget(recovery, LIST_ENTRY(recovery->age.next, struct remembered, age));
+        recovery_drop(recovery, LIST_ENTRY(recovery->age.next, struct remembered, age));
     list_append(&recovery->age, &remembered->age);
     list_append(bucket_of(recovery, remembered->pid), &remembered->same);
     recovery->count++;
@@ -124,42 +115,43 @@ void recovery_tick(struct recovery *recovery, struct turn *turn)
     while (!list_empty(&recovery->age)) {
         struct remembered *oldest = LIST_ENTRY(recovery->age.next, struct remembered, age);
         if (turn->now_ns < oldest->until_ns)
-            return;
-        forget(recovery, oldest);
+            break;
+        recovery_drop(recovery, oldest);
     }
+    moves_tick(recovery->moves, turn);
+}
+
+void recovery_forget(struct recovery *recovery, struct socketio_socket *socket)
+{
+    moves_forget(recovery->moves, socket);
 }
 
 /* ── Coming back ────────────────────────────────────────────────────────────────────────────── */
 
 /* A text of the auth object without escapes, and short. */
-static bool read_text(struct span auth, const char *name, char out[48])
+static bool read_text(struct span auth, const char *name, char out[PID_TEXT])
 {
     struct json_value value;
     if (auth.at == NULL || !json_find(auth, name, &value) || value.kind != JSON_STRING ||
-        value.escaped || value.text.length - 2 >= 48)
+        value.escaped || value.text.length - 2 >= PID_TEXT)
         return false;
     memcpy(out, value.text.at + 1, value.text.length - 2);
     out[value.text.length - 2] = '\0';
     return true;
 }
 
-static bool is_of(const struct remembered *remembered, const struct socketio_socket *socket)
-{
-    const struct principal *principal = socket->principal;
-    const char *tenant = principal != NULL ? principal->tenant_id : "";
-    return remembered->namespace ==
-               (unsigned)(socket->namespace - socket->client->door->namespace) &&
-           strcmp(remembered->user_id, socketio_user(socket)) == 0 &&
-           strcmp(remembered->tenant_id, tenant) == 0;
-}
-
-static struct remembered *find(struct recovery *recovery, const char *pid)
+struct remembered *recovery_find(struct recovery *recovery, const char *pid, unsigned namespace,
+                                 const char *user_id, const char *tenant_id)
 {
     struct list *bucket = bucket_of(recovery, pid);
     for (struct list *at = bucket->next; at != bucket; at = at->next) {
         struct remembered *remembered = LIST_ENTRY(at, struct remembered, same);
         if (strcmp(remembered->pid, pid) == 0)
-            return remembered;
+            return remembered->namespace == namespace &&
+                           strcmp(remembered->user_id, user_id) == 0 &&
+                           strcmp(remembered->tenant_id, tenant_id) == 0
+                       ? remembered
+                       : NULL;
     }
     return NULL;
 }
@@ -183,9 +175,10 @@ static bool may_enter_again(struct socketio_socket *socket, struct turn *turn, s
     return true;
 }
 
-static void rejoin(struct socketio_socket *socket, struct turn *turn, const char *rooms)
+void recovery_rejoin(struct socketio_socket *socket, struct turn *turn, const char *rooms,
+                     const char *types)
 {
-    struct hub_terms terms = {.encoding = socket->encoding};
+    struct hub_terms terms = {.encoding = socket->encoding, .types = types};
     struct hub *hub = socket->client->door->options.hub;
     for (; *rooms != '\0'; rooms += strlen(rooms) + 1)
         if (may_enter_again(socket, turn, span_of_string(rooms)))
@@ -198,35 +191,40 @@ static bool resume(struct socketio_socket *socket, struct turn *turn,
 {
     struct hub *hub = socket->client->door->options.hub;
     struct peer *peer = socketio_peer(socket->client);
-    rejoin(socket, turn, (const char *)remembered->texts.at);
+    recovery_rejoin(socket, turn, (const char *)remembered->texts.at, NULL);
     if (!hub_reaches_back(hub, peer, socket->encoding, number)) {
         hub_leave_all(hub, turn, peer, socket->encoding);
         return false;
     }
     memcpy(socket->sid, remembered->sid, sizeof socket->sid);
     memcpy(socket->pid, remembered->pid, sizeof socket->pid);
-    socketio_welcome_back(socket, turn);
+    socketio_send_connect(socket, turn);
     if (!hub_replay(hub, turn, peer, socket->encoding, number))
         engineio_end(socketio_session(socket), turn, ENGINEIO_FORCED_CLOSE);
+    socketio_emit_connected(socket, turn);
     return true;
 }
 
 bool recovery_resume(struct recovery *recovery, struct turn *turn, struct socketio_socket *socket,
                      struct span auth)
 {
-    char pid[48], offset[48];
+    const struct socketio *door = recovery->door;
+    char pid[PID_TEXT], offset[PID_TEXT];
     unsigned shard;
     uint64_t number;
     if (socket->pid[0] == '\0' || !read_text(auth, "pid", pid) ||
         !read_text(auth, "offset", offset) ||
-        !hub_offset_parse(span_of_string(offset), &shard, &number) ||
-        shard != recovery->door->options.shard)
+        !hub_offset_parse(span_of_string(offset), &shard, &number) || shard >= door->options.shards)
         return false;
-    struct remembered *remembered = find(recovery, pid);
-    if (remembered == NULL || !is_of(remembered, socket))
+    if (shard != door->options.shard)
+        return moves_ask(recovery->moves, turn, socket, shard, pid, number);
+    struct remembered *remembered =
+        recovery_find(recovery, pid, (unsigned)(socket->namespace - door->namespace),
+                      socketio_user(socket), socketio_tenant(socket));
+    if (remembered == NULL)
         return false;
     bool resumed = resume(socket, turn, remembered, number);
-    forget(recovery, remembered);
+    recovery_drop(recovery, remembered);
     return resumed;
 }
 
@@ -241,7 +239,11 @@ struct recovery *recovery_open(struct socketio *door)
     list_init(&recovery->age);
     for (unsigned i = 0; i < BUCKETS; i++)
         list_init(&recovery->bucket[i]);
-    return recovery;
+    recovery->moves = moves_open(door, recovery);
+    if (recovery->moves != NULL)
+        return recovery;
+    recovery_close(recovery);
+    return NULL;
 }
 
 void recovery_close(struct recovery *recovery)
@@ -249,6 +251,7 @@ void recovery_close(struct recovery *recovery)
     if (recovery == NULL)
         return;
     while (!list_empty(&recovery->age))
-        forget(recovery, LIST_ENTRY(recovery->age.next, struct remembered, age));
+        recovery_drop(recovery, LIST_ENTRY(recovery->age.next, struct remembered, age));
+    moves_close(recovery->moves);
     free(recovery);
 }

@@ -28,9 +28,33 @@ void recovery_name(struct recovery *recovery, struct socketio_socket *socket);
 /* Its session is over; it is still in its rooms. */
 void recovery_remember(struct recovery *recovery, struct turn *turn,
                        const struct socketio_socket *socket);
-/* True: it has come back, and has been told. False: it is a new one. `auth` may be absent. */
+/* True: it has come back, and has been told; or another shard is being asked, and it will be told in a
+ * later turn, whatever comes of it. False: it is a new one. `auth` may be absent. */
 NODISCARD bool recovery_resume(struct recovery *recovery, struct turn *turn,
                                struct socketio_socket *socket, struct span auth);
+/* The socket goes. */
+void recovery_forget(struct recovery *recovery, struct socketio_socket *socket);
 void recovery_tick(struct recovery *recovery, struct turn *turn);
+
+/* ── For socketio_moves.c ── */
+
+enum { PID_TEXT = 48 };
+
+struct remembered {
+    struct list age, same; /* by age; in one bucket */
+    uint64_t until_ns;
+    unsigned namespace;
+    char sid[PID_TEXT], pid[PID_TEXT];
+    char *user_id, *tenant_id; /* behind the rooms */
+    struct buf texts;          /* "room\0room\0\0user\0tenant\0" */
+};
+
+/* Of this user and in this namespace; or NULL. */
+struct remembered *recovery_find(struct recovery *recovery, const char *pid, unsigned namespace,
+                                 const char *user_id, const char *tenant_id);
+void recovery_drop(struct recovery *recovery, struct remembered *remembered);
+/* Joins those that it may still enter, with this filter. */
+void recovery_rejoin(struct socketio_socket *socket, struct turn *turn, const char *rooms,
+                     const char *types);
 
 #endif

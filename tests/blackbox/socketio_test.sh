@@ -28,7 +28,7 @@ for shards in 1 2; do
     part protocol
     end
     start_ringmain "${secure[@]}" -o node.shards=$shards -o socketio.eio3=yes -o socketio.messages_per_minute=0 || finish
-    RECOVERY_TRIES=$((2 - shards)) part clients
+    RECOVERY_TRIES=6 part clients
     part old
     end
     start_ringmain "${secure[@]}" -o node.shards=$shards -o auth.leeway_s=0 -o socketio.messages_per_minute=5 \
