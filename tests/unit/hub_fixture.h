@@ -157,14 +157,16 @@ __attribute__((unused)) static void hubs_wait(struct house_of_hubs *house, uint6
     }
 }
 
-static void listener_open(struct listener *listener, struct house_of_hubs *house, unsigned shard,
-                          const char *user)
+__attribute__((unused)) static void listener_open(struct listener *listener,
+                                                  struct house_of_hubs *house, unsigned shard,
+                                                  const char *user)
 {
     *listener = (struct listener){.heard = {.max = 64 << 20}};
     peer_init(&listener->peer, house->hub[shard], &house->turn[shard], &listener_ops, user, "t");
 }
 
-static void listener_close(struct listener *listener, struct house_of_hubs *house, unsigned shard)
+__attribute__((unused)) static void listener_close(struct listener *listener,
+                                                   struct house_of_hubs *house, unsigned shard)
 {
     peer_fini(&listener->peer, &house->turn[shard]);
     buf_fini(&listener->heard);
