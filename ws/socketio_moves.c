@@ -6,13 +6,16 @@
  *   joins the rooms, but hears nothing yet  ◄────── ROOMS (or REFUSED)
  *   MARK to every shard ── each passes it on ─────► when all marks are here,
  *                                                   nothing is on its way that B did not get too
- *   joins in earnest: CONNECT, what A kept, ◄────── MISSED: what came since the offset
+ *   when all clears are here too,           ◄────── MISSED: what came since the offset; and a CLEAR
+ *   nothing that A kept is still on its way         to every shard ── each passes it on to B
+ *   joins in earnest: CONNECT, what A kept,
  *   then what B got meanwhile and A did not
  *
  * The marks travel behind the publications of each shard (ws/hub_notes.h): what a room's home passed on
  * before it saw B's membership is at A before the home's mark is, and what it passed on later is in B's own
- * history. What is in both is one object, and is known by that. A client whose other shard does not
- * answer in time begins afresh.
+ * history. Of that A may have had a part before B: when the home's clear is at B, so is that. What is in both
+ * is one object, and is known by it. A client whose other shard does not answer in time begins
+ * afresh.
  */
 #include "ws/socketio_moves.h"
 #include "ws/hub_notes.h"
@@ -26,7 +29,7 @@
 static const char nothing[] = "\n";
 static const uint64_t patience_ns = 2000000000;
 
-enum note_kind { NOTE_TAKE, NOTE_ROOMS, NOTE_REFUSED, NOTE_MARK, NOTE_MISSED };
+enum note_kind { NOTE_TAKE, NOTE_ROOMS, NOTE_REFUSED, NOTE_MARK, NOTE_MISSED, NOTE_CLEAR };
 
 struct move_note {
     enum note_kind kind;
@@ -51,8 +54,10 @@ struct move {
     struct socketio_socket *socket;
     struct alarm alarm;
     char pid[PID_TEXT], sid[PID_TEXT];
-    char *rooms;    /* NULL: A has not answered */
-    uint64_t since; /* in our own history */
+    char *rooms;           /* NULL: A has not answered */
+    uint64_t since;        /* in our own history */
+    struct hub_kept *kept; /* NULL: it has not come */
+    unsigned clears;       /* that have come */
 };
 
 /* A's side. */
@@ -115,6 +120,7 @@ static void end_move(struct move *move)
     alarm_stop(move->moves->door, &move->alarm);
     list_remove(&move->link);
     free(move->rooms);
+    hub_kept_free(move->kept);
     free(move);
 }
 
@@ -184,11 +190,12 @@ static void take_rooms(struct moves *moves, struct turn *turn, struct move_note 
             post(moves, i, make_note(NOTE_MARK, options->shard, note->a, move->number));
 }
 
-static void take_missed(struct moves *moves, struct turn *turn, const struct move_note *note)
+/* If all is there that it takes. */
+static void arrive(struct move *move, struct turn *turn)
 {
-    struct hub *hub = moves->door->options.hub;
-    struct move *move = find_move(moves, note->move);
-    if (move == NULL || move->rooms == NULL)
+    const struct socketio_options *options = &move->moves->door->options;
+    struct hub *hub = options->hub;
+    if (move->kept == NULL || move->clears + 2 < options->shards)
         return;
     struct socketio_socket *socket = move->socket;
     struct peer *peer = socketio_peer(socket->client);
@@ -201,11 +208,30 @@ static void take_missed(struct moves *moves, struct turn *turn, const struct mov
     memcpy(socket->sid, move->sid, sizeof socket->sid);
     memcpy(socket->pid, move->pid, sizeof socket->pid);
     socketio_send_connect(socket, turn);
-    hub_kept_send(hub, turn, peer, socket->encoding, note->kept);
-    if (!hub_replay_but(hub, turn, peer, socket->encoding, move->since, note->kept))
+    hub_kept_send(hub, turn, peer, socket->encoding, move->kept);
+    if (!hub_replay_but(hub, turn, peer, socket->encoding, move->since, move->kept))
         engineio_end(socketio_session(socket), turn, ENGINEIO_FORCED_CLOSE);
     socketio_emit_connected(socket, turn);
     end_move(move);
+}
+
+static void take_missed(struct moves *moves, struct turn *turn, struct move_note *note)
+{
+    struct move *move = find_move(moves, note->move);
+    if (move == NULL || move->rooms == NULL || move->kept != NULL)
+        return;
+    move->kept = note->kept;
+    note->kept = NULL;
+    arrive(move, turn);
+}
+
+static void take_clear(struct moves *moves, struct turn *turn, const struct move_note *note)
+{
+    struct move *move = find_move(moves, note->move);
+    if (move == NULL)
+        return;
+    move->clears++;
+    arrive(move, turn);
 }
 
 void moves_forget(struct moves *moves, struct socketio_socket *socket)
@@ -278,6 +304,9 @@ static void give_back(struct moves *moves, struct loan *loan)
     if (note != NULL && !hub_kept_take(options->hub, loan->rooms, loan->number, &note->kept))
         note->kind = NOTE_REFUSED;
     post(moves, loan->b, note);
+    for (unsigned i = 0; i < options->shards; i++)
+        if (i != options->shard && i != loan->b)
+            post(moves, i, make_note(NOTE_CLEAR, loan->b, options->shard, loan->move));
     end_loan(loan);
 }
 
@@ -332,6 +361,13 @@ static void read_note(void *context, struct turn *turn, void *body)
         break;
     case NOTE_MISSED:
         take_missed(moves, turn, note);
+        break;
+    case NOTE_CLEAR:
+        if (note->b != us) {
+            post(moves, note->b, note);
+            return;
+        }
+        take_clear(moves, turn, note);
         break;
     }
     hub_note_free(note);

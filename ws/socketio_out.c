@@ -4,9 +4,9 @@
  * made once for all members of a namespace. Who has no memory for an answer closes that connection:
  * its client would wait for ever.
  *
- * The offset behind an event's arguments is what a client that comes back names (its place in our
- * log). It goes with every publication to those who may come back, kept or not, so that an argument
- * that is a text is never taken for one.
+ * The offset behind an event's arguments is what a client that comes back names: the publication's
+ * place in our log. One that is not kept has none; if its last argument is a text, the client takes
+ * that for the offset, and will begin afresh.
  */
 #include "ws/socketio_internal.h"
 
@@ -70,12 +70,9 @@ static bool put_publication(struct buf *out, const struct socketio_namespace *na
         !buf_put(out, "[", 1) || !buf_put_json(out, publication->event) || !buf_put(out, ",", 1) ||
         !buf_put(out, publication->data.at, publication->data.length))
         return false;
-    if (!offset)
+    if (!offset || publication->number == 0)
         return buf_put(out, "]", 1);
-    uint64_t number = publication->number;
-    if (number == 0)
-        number = hub_last_number(namespace->door->options.hub);
-    hub_offset_print(publication->shard, number, text);
+    hub_offset_print(publication->shard, publication->number, text);
     return buf_print(out, ",\"%s\"]", text);
 }
 

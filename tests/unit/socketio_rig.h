@@ -267,7 +267,7 @@ static void turn_all(void)
     hubs_turn(&hubs);
 }
 
-static void pass(uint64_t ms)
+__attribute__((unused)) static void pass(uint64_t ms)
 {
     for (unsigned i = 0; i < hubs.shards; i++) {
         hubs.turn[i].now_ns += ms * MS;
@@ -303,7 +303,7 @@ static void session_close(struct engineio_session *session, enum engineio_reason
     buf_fini(&session->heard);
 }
 
-static void say_binary(struct engineio_session *session, const char *data)
+__attribute__((unused)) static void say_binary(struct engineio_session *session, const char *data)
 {
     assert_true(socketio_ops.message(session, session->turn, true, span_of_string(data)));
     turn_all();
@@ -318,7 +318,7 @@ static void say(struct engineio_session *session, const char *packet)
 }
 
 /* All that was heard since; a `*` stands for what goes up to the next quote. */
-static void hears(struct engineio_session *session, const char *wanted)
+__attribute__((unused)) static void hears(struct engineio_session *session, const char *wanted)
 {
     assert_true(buf_put(&session->heard, "", 1));
     const char *got = (const char *)session->heard.at, *at = got, *want = wanted;
@@ -333,7 +333,7 @@ static void hears(struct engineio_session *session, const char *wanted)
     session->heard.length = 0;
 }
 
-static void forget(struct engineio_session *session)
+__attribute__((unused)) static void forget(struct engineio_session *session)
 {
     session->heard.length = 0;
 }
