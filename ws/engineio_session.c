@@ -7,15 +7,13 @@
  *   EIO 3   ◄── ping   pong ──►              no ping within interval + timeout: gone
  *
  * A deadline follows from the one before, not from when the timer came: else each would be late by
- * the sum of all.
+ * the sum of all. But if it was we who were away, for as much as half the timeout, the client gets
+ * its whole time from now.
  */
 #include "ws/engineio_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-/* So late, and it is we who were away: the client gets its whole time from now. */
-#define LATE_NS 5000000u
 
 static struct engineio_session *session_of(struct peer *peer)
 {
@@ -58,7 +56,7 @@ static bool beat(struct engineio_session *session, struct turn *turn)
         session_close(session, turn, ENGINEIO_PING_TIMEOUT);
         return true;
     }
-    bool late = turn->now_ns - session->beat_ns > LATE_NS;
+    bool late = turn->now_ns - session->beat_ns > session->door->options.ping_timeout_ns / 2;
     session->awaits_pong = true;
     session->extended = false;
     session->owed |= OWE_PING;
