@@ -57,6 +57,7 @@ bool gateway_live_open(struct gateway_live *live, const struct node *node, unsig
         .backlog_bytes = (size_t)config->live_backlog_bytes,
         .sockets = node->sockets,
         .answer_users = (unsigned)config->live_answer_users,
+        .presence = config->live_presence,
     };
     live->hub = hub_open(&options);
     if (live->hub == NULL || !open_live(live))

@@ -42,6 +42,7 @@ void hub_close(struct hub *hub)
     hub_drop_questions(hub);
     hub_drop_backlog(hub);
     hub_free_rooms(hub);
+    presence_close(hub);
     log_close(&hub->log);
     free(hub->forgotten);
     free(hub->slot);

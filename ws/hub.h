@@ -21,6 +21,8 @@
  *   comes back with one is handed over to that shard.
  *   A room that its last member has left stays known on its shard for live.history_s, and what is
  *   kept of it goes into the log meanwhile.
+ * - In the rooms that live.presence names `presence` {event: "join"|"leave", roomId, userId, timestamp}
+ *   is published when a user's first connection comes and when his last one goes, on whatever shards.
  * - A publication is encoded at most once a shard and encoding, when the first member wants it.
  * - Mail between hubs is bounded; what does not fit waits in a list bounded by live.backlog_bytes;
  *   beyond that it is dropped, counted (ringmain_live_dropped_total) and logged.
@@ -88,6 +90,7 @@ struct hub_options {
     size_t backlog_bytes;    /* live.backlog_bytes, of a shard: what others have not taken yet */
     struct sockets *sockets; /* where members are counted by tenant and room; NULL: nowhere */
     unsigned answer_users;   /* live.answer_users */
+    const char *presence;    /* live.presence; NULL: no room */
 };
 
 /* NULL: no memory. The node is opened before the shards and closed after them. */

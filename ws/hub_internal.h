@@ -30,7 +30,14 @@ enum {
 
 /* ── Between shards ── */
 
-enum letter_kind { LETTER_PUBLISH, LETTER_DELIVER, LETTER_QUESTION, LETTER_ANSWER, LETTER_NOTE };
+enum letter_kind {
+    LETTER_PUBLISH,
+    LETTER_DELIVER,
+    LETTER_QUESTION,
+    LETTER_ANSWER,
+    LETTER_NOTE,
+    LETTER_PRESENCE,
+};
 
 /* The head of all that travels; whoever takes it from the mail owns it (or a reference to it). */
 struct hub_letter {
@@ -58,6 +65,16 @@ struct inquiry {
     struct buf found; /* records: hub_ask.c */
     size_t name_length;
     uint8_t name[];
+};
+
+/* A user is in a room of this shard, or no longer: to the room's home. */
+struct attendance_letter {
+    struct hub_letter letter;
+    bool here;
+    uint16_t room_length, user_length;
+    uint64_t hash; /* the room's */
+    uint64_t except;
+    uint8_t text[]; /* room, user */
 };
 
 struct hub_node {
@@ -88,6 +105,7 @@ struct room {
     struct list lingering; /* in the hub's list while nobody is in it … */
     uint64_t forget_ns;    /* … until then */
     uint8_t name_length;
+    bool announced; /* who comes and goes: live.presence names it */
     uint8_t name[];
 };
 
@@ -139,6 +157,18 @@ struct telling {
     struct encoded *all, *one[RUN_MAX];
 };
 
+/* ── Presence ── */
+
+struct presence_table {
+    struct attendance **place;
+    size_t mask, count;
+};
+
+struct presence {
+    struct presence_table here;    /* memberships of a user in a room, on this shard */
+    struct presence_table at_home; /* shards that have the user there, of rooms whose home we are */
+};
+
 /* ── The hub ── */
 
 struct encoder {
@@ -170,6 +200,7 @@ struct hub {
     size_t members;
     struct list lingering; /* rooms without members, the one to be forgotten first in front */
     struct hub_log log;
+    struct presence presence;
     struct run run;
     struct telling telling[ENCODINGS_MAX]; /* empty but inside hub_end_run() */
     uint64_t *forgotten; /* [FORGOTTEN_SLOTS]: the last number when a room of such a hash was */
@@ -269,6 +300,15 @@ NODISCARD bool hub_post(struct hub *hub, unsigned to, struct hub_letter *letter)
 void hub_post_backlog(struct hub *hub);
 void hub_wake(struct hub *hub);
 void hub_drop_backlog(struct hub *hub);
+
+/* hub_presence.c */
+bool presence_names(const char *patterns, struct span room);
+void presence_joined(struct hub *hub, struct turn *turn, const struct peer *peer,
+                     const struct room *room);
+void presence_left(struct hub *hub, struct turn *turn, const struct peer *peer,
+                   const struct room *room);
+void presence_told(struct hub *hub, struct turn *turn, struct attendance_letter *letter);
+void presence_close(struct hub *hub);
 
 /* hub_ask.c */
 void hub_asked(struct hub *hub, struct inquiry *inquiry);

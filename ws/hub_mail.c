@@ -101,6 +101,9 @@ static void read_letter(struct hub *hub, struct turn *turn, struct hub_letter *l
     case LETTER_NOTE:
         note_read(hub, turn, letter);
         break;
+    case LETTER_PRESENCE:
+        presence_told(hub, turn, (struct attendance_letter *)letter);
+        break;
     }
 }
 
@@ -125,12 +128,22 @@ void hub_mail(struct hub *hub, struct turn *turn)
 
 static void discard(struct hub_letter *letter)
 {
-    if (letter->kind == LETTER_PUBLISH || letter->kind == LETTER_DELIVER)
+    switch (letter->kind) {
+    case LETTER_PUBLISH:
+    case LETTER_DELIVER:
         dispatch_put((struct dispatch *)letter);
-    else if (letter->kind == LETTER_NOTE)
+        break;
+    case LETTER_NOTE:
         note_discard(letter);
-    else
+        break;
+    case LETTER_QUESTION:
+    case LETTER_ANSWER:
         inquiry_free((struct inquiry *)letter);
+        break;
+    case LETTER_PRESENCE:
+        free(letter);
+        break;
+    }
 }
 
 void hub_drop_backlog(struct hub *hub)

@@ -104,6 +104,7 @@ static struct room *make(struct hub *hub, const struct room_name *name)
     room->hash = name->hash;
     room->name_length = (uint8_t)name->length;
     memcpy(room->name, name->text, name->length);
+    room->announced = presence_names(hub->options.presence, room_name(room));
     put(rooms, room);
     rooms->count++;
     atomic_fetch_add_explicit(&hub_interest(hub->node, room->hash)[hub->options.shard], 1,
@@ -254,8 +255,11 @@ static void get_up(struct hub *hub, struct turn *turn, struct peer *peer, struct
         sockets_left(hub->options.sockets, hub->options.shard, room_name(room));
     free(member->types);
     free(member);
-    if (room->seats == 0)
+    presence_left(hub, turn, peer, room);
+    if (room->seats == 0) {
+        hub_end_run(hub, turn); /* which may be this room's */
         empty(hub, turn, room);
+    }
 }
 
 enum hub_joined hub_join(struct hub *hub, struct turn *turn, struct peer *peer, struct span room,
@@ -283,6 +287,7 @@ enum hub_joined hub_join(struct hub *hub, struct turn *turn, struct peer *peer, 
         return HUB_NO_MEMORY;
     }
     seat_down(hub, peer, found, member);
+    presence_joined(hub, turn, peer, found);
     return HUB_JOINED;
 }
 

@@ -475,6 +475,21 @@ async def users_are_named_once_over_all_shards():
         await ws.close()
 
 
+@case_async("strict")
+async def who_comes_and_goes_is_told_where_the_room_asks_for_it():
+    room = fresh("watched")
+    async with connect(f"/ws/live?room={room}&types=presence&token={token(sub='watcher', rooms=[room])}") as watcher:
+        mine = {"sub": "passer", "rooms": [room]}
+        sockets = [await connect(f"/ws/live?room={room}&token={token(**mine)}") for _ in range(6)]
+        told = await hear(watcher)
+        equal((told["event"], told["data"]["event"], told["data"]["roomId"], told["data"]["userId"]),
+              ("presence", "join", room, "passer"))
+        for ws in sockets:
+            await ws.close()
+        told = await hear(watcher)
+        equal((told["data"]["event"], told["data"]["userId"]), ("leave", "passer"))
+
+
 # ── Slow readers ─────────────────────────────────────────────────────────────────────────────────
 
 @case_async("slow")

@@ -18,7 +18,7 @@ for SHARDS in 1 2; do
     stop_ringmain
     same "$SHARDS shards: it drains and ends with 0" 0 $?
     start_ringmain -c "$TMP/keys.conf" -o "node.shards=$SHARDS" -o auth.required=yes -o auth.leeway_s=0 \
-        -o auth.failures_per_minute=1000 || finish
+        -o auth.failures_per_minute=1000 -o 'live.presence=watched-*' || finish
     cases "$PYTHON" "$BLACKBOX/live_door.py" strict
     check "no token is in the log" bash -c '! grep -q eyJ "$1"' _ "$LOG"
     stop_ringmain

@@ -550,6 +550,77 @@ static void too_many_questions(void **state)
     hubs_close(&house);
 }
 
+/* ── Presence ───────────────────────────────────────────────────────────────────────────────── */
+
+/* What a watcher in the room heard, shortened: "+u" for a join, "-u" for a leave. */
+static void announced(struct listener *watcher, const char *wanted)
+{
+    char got[200] = "";
+    struct span rest = buf_span(&watcher->heard);
+    while (rest.length > 0) {
+        const uint8_t *end = memchr(rest.at, '\n', rest.length);
+        char line[300], user[20];
+        snprintf(line, sizeof line, "%.*s", (int)(end - rest.at), (const char *)rest.at);
+        const char *at = strstr(line, "\"userId\":\"");
+        assert_non_null(strstr(line, "A p:1 presence {\"event\":"));
+        assert_non_null(strstr(line, "\"roomId\":\"p:1\""));
+        assert_non_null(at);
+        assert_non_null(strstr(line, ",\"timestamp\":\"2023-11-14T22:13:20"));
+        assert_int_equal(sscanf(at + 10, "%19[^\"]", user), 1);
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%c%s",
+                 strstr(line, "\"join\"") != NULL ? '+' : '-', user);
+        rest = span_from(rest, (size_t)(end - rest.at) + 1);
+    }
+    assert_string_equal(got, wanted);
+    watcher->heard.length = 0;
+}
+
+static void who_comes_and_who_goes(void **state)
+{
+    (void)state;
+    for (unsigned shards = 1; shards <= HUBS_MAX; shards++)
+        for (unsigned history = 0; history < 2; history++) {
+            struct hub_options options = hub_defaults;
+            struct listener watcher, first, second, nobody;
+            unsigned there = shards - 1;
+            options.presence = "lobby, p:*";
+            options.history_ns = history * hub_defaults.history_ns;
+            hubs_open(&house, shards, &options);
+            listener_open(&watcher, &house, 0, "");
+            listener_open(&first, &house, 0, "u");
+            listener_open(&second, &house, there, "u");
+            listener_open(&nobody, &house, there, "");
+            assert_int_equal(join(&house, 0, &watcher, "p:1"), HUB_JOINED);
+            assert_int_equal(join(&house, 0, &watcher, "q:1"), HUB_JOINED);
+            assert_int_equal(join(&house, there, &nobody, "p:1"), HUB_JOINED);
+            assert_int_equal(join(&house, 0, &first, "q:1"), HUB_JOINED);
+            assert_int_equal(join(&house, 0, &first, "p:1"), HUB_JOINED);
+            hubs_turn(&house);
+            announced(&watcher, "+u");
+            heard(&first, ""); /* it knows */
+            assert_int_equal(join(&house, there, &second, "p:1"), HUB_JOINED);
+            assert_int_equal(join_as(&house, there, &second, "p:1", ENCODING_B, NULL), HUB_JOINED);
+            hubs_turn(&house);
+            announced(&watcher, "");
+            listener_close(&first, &house, 0);
+            assert_true(hub_leave(house.hub[there], &house.turn[there], &second.peer, SPAN("p:1"),
+                                  ENCODING_B));
+            hubs_turn(&house);
+            announced(&watcher, "");
+            listener_close(&second, &house, there);
+            hubs_turn(&house);
+            announced(&watcher, "-u");
+            listener_open(&first, &house, there, "w");
+            assert_int_equal(join(&house, there, &first, "p:1"), HUB_JOINED);
+            listener_close(&first, &house, there);
+            hubs_turn(&house);
+            announced(&watcher, "+w-w");
+            listener_close(&nobody, &house, there);
+            listener_close(&watcher, &house, 0);
+            hubs_close(&house);
+        }
+}
+
 /* ── Mail ───────────────────────────────────────────────────────────────────────────────────── */
 
 /* A name whose home is another shard than 0, of two. */
@@ -741,6 +812,7 @@ int main(void)
         cmocka_unit_test(offsets),
         cmocka_unit_test(questions),
         cmocka_unit_test(too_many_questions),
+        cmocka_unit_test(who_comes_and_who_goes),
         cmocka_unit_test(a_shard_that_does_not_read),
         cmocka_unit_test(shards_as_threads),
     };
