@@ -147,11 +147,6 @@ static void forget(void *context, struct http_request *request)
 
 /* ── Publishing ─────────────────────────────────────────────────────────────────────────────── */
 
-static bool may_publish_to_all(const struct http_request *request)
-{
-    return request->principal == NULL || (request->principal->scopes & SCOPE_PUBLISH_ALL) != 0;
-}
-
 static void publish(void *context, struct turn *turn, struct http_request *request)
 {
     struct api *api = context;
@@ -161,11 +156,6 @@ static void publish(void *context, struct turn *turn, struct http_request *reque
     const char *wrong = publishing_read(&publishing, request->body, request->body_length);
     if (wrong != NULL) {
         http_refuse(request, turn, 400, none, publishing.code, wrong);
-        return;
-    }
-    if (span_is(publishing.publish.room, "*") && !may_publish_to_all(request)) {
-        http_refuse(request, turn, 403, none, "FORBIDDEN",
-                    "to: everyone is only for a token with the scope publish:all");
         return;
     }
     if (!hub_publish(api->hub, turn, &publishing.publish)) {

@@ -3,8 +3,8 @@
  * The HTTP API of the hub (CONTRACTS.md 4). One a shard, on its thread.
  *
  *   POST   /api/publish               {"to":{"user"|"tenant"|"room"|"project":id}|"all",
- *                                      "event":name[,"data":…][,"type":…]}        scope publish;
- *                                     publish:all for "all". 202 {"status":"published","room":…,"event":…}
+ *                                      "event":name[,"data":…][,"type":…]}        scope publish.
+ *                                     202 {"status":"published","room":…,"event":…}
  *   GET    /api/rooms/{room}/users    {"room":…,"users":[…],"count":n}            scope admin, as all below
  *   GET    /api/projects/{id}/users   {"projectId":…,"users":[…],"count":n}
  *   GET    /api/connections           totals, by user, by tenant, by transport
