@@ -230,7 +230,7 @@ static void adopt(struct gateway *gateway)
         if (gateway->route[i].handle == page_stats || gateway->route[i].take == ticker_take)
             gateway->route[i].token = !settings->config.stats_public;
     adopt_limits(gateway, &settings->config);
-    gateway_live_adopt(&gateway->live, &settings->config, &gateway->websocket);
+    gateway_live_adopt(&gateway->live, settings, &gateway->websocket);
     gateway_sessions_adopt(&gateway->sessions, &settings->config, &gateway->websocket);
     quota_change(gateway->failures,
                  bucket_rate((uint64_t)settings->config.auth_failures_per_minute, 60000, 60000));

@@ -39,7 +39,6 @@ struct node {
     struct hub_node *hubs;       /* what the shards' hubs share */
     struct allowance *allowance; /* what users and addresses may have, over all shards */
     struct sockets *sockets;     /* counted by tenant and room */
-    const struct route_table *routes;
     struct dashboard *dashboard; /* NULL: dashboard.users = 0 */
     uint64_t started_ns;
 };

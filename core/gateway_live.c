@@ -15,7 +15,7 @@ static bool open_live(struct gateway_live *live)
     struct live_options options = {
         .shard = live->shard,
         .hub = live->hub,
-        .routes = node->routes,
+        .routes = settings_of(node->settings)->routes,
         .dashboard = node->dashboard,
         .after = (enum live_after)node->config->live_after,
         .batch_ns = (uint64_t)node->config->live_batch_ms * 1000000,
@@ -23,7 +23,7 @@ static bool open_live(struct gateway_live *live)
         .progress = &node->progress[live->shard],
     };
     live->live = live_open(&options);
-    live->routes = routes_open(live->hub, node->routes);
+    live->routes = routes_open(live->hub, settings_of(node->settings)->routes);
     return live->live != NULL && live->routes != NULL;
 }
 
@@ -95,14 +95,17 @@ bool gateway_live_route(struct gateway_live *live, unsigned index, struct http_r
     return true;
 }
 
-void gateway_live_adopt(struct gateway_live *live, const struct config *config,
+void gateway_live_adopt(struct gateway_live *live, const struct settings *settings,
                         const struct websocket_options *websocket)
 {
+    const struct config *config = &settings->config;
     struct ticker_options *ticker = &live->ticker.options;
     ticker->origins = span_of_string(config->cors_origins);
     ticker->leeway_ns = (uint64_t)config->auth_leeway_s * 1000000000;
     ticker->websocket.idle_ns = websocket->idle_ns;
     ticker->websocket.close_ns = websocket->close_ns;
+    live_change(live->live, settings->routes);
+    routes_change(live->routes, settings->routes);
 }
 
 void gateway_live_close(struct gateway_live *live)

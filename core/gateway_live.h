@@ -31,7 +31,7 @@ NODISCARD bool gateway_live_open(struct gateway_live *live, const struct node *n
 NODISCARD bool gateway_live_route(struct gateway_live *live, unsigned index,
                                   struct http_route *out);
 /* What SIGHUP may change. `config` is looked at until the next one takes its place. */
-void gateway_live_adopt(struct gateway_live *live, const struct config *config,
+void gateway_live_adopt(struct gateway_live *live, const struct settings *settings,
                         const struct websocket_options *websocket);
 void gateway_live_close(struct gateway_live *live);
 

@@ -11,7 +11,6 @@
 #include "ws/allowance.h"
 #include "ws/dashboard.h"
 #include "ws/hub.h"
-#include "ws/route_table.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -83,11 +82,9 @@ static int make_node(struct server *server)
     server->streams = serve_streams(config, server->why);
     if (server->streams == NULL)
         return -EINVAL;
-    server->routes = route_table_open(config, server->streams, server->why);
-    if (server->routes == NULL)
-        return -EINVAL;
     struct settings *settings;
-    int result = settings_open(&settings, config, NULL, clock_wall_us() / 1000000, server->why);
+    int result = settings_open(&settings, config, server->streams, NULL, clock_wall_us() / 1000000,
+                               server->why);
     if (result != 0)
         return result;
     settings_publish(&server->settings, settings);
@@ -155,7 +152,6 @@ static void fill_node(struct server *server)
         .hubs = server->hubs,
         .allowance = server->allowance,
         .sockets = server->sockets,
-        .routes = server->routes,
         .dashboard = server->dashboard,
         .started_ns = clock_mono_ns(),
     };
@@ -493,7 +489,6 @@ static void unmake(struct server *server)
     allowance_close(server->allowance);
     sockets_close(server->sockets);
     dashboard_close(server->dashboard);
-    route_table_close(server->routes);
     dedup_close(server->dedup);
     settings_close(settings_of(&server->settings));
     streams_close(server->streams);

@@ -76,7 +76,7 @@ void serve_reload(struct server *server)
     char why[SERVER_WHY] = "the lines above say what is wrong with the configuration";
     int result = load(server, &fresh);
     if (result == 0) {
-        result = settings_open(&settings, &fresh, settings_of(&server->settings),
+        result = settings_open(&settings, &fresh, server->streams, settings_of(&server->settings),
                                clock_wall_us() / 1000000, why);
         if (result != 0)
             config_free(&fresh);

@@ -50,7 +50,6 @@ struct server {
     struct allowance *allowance;
     struct hub_node *hubs;
     struct sockets *sockets;
-    struct route_table *routes;
     struct dashboard *dashboard;
     struct metrics_stage *stage;
     uint16_t port_tcp, port_http, port_metrics;

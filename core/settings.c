@@ -21,6 +21,7 @@ static const struct {
     {"limits", "idle_ms"},
     {"limits", "events_per_second"},
     {"log", "level"},
+    {"route", NULL},
     {"stats", "public"},
     {"tcp", "ack_interval_ms"},
 };
@@ -56,7 +57,7 @@ static bool same_option(const struct config *a, const struct config *b,
     must(false);
 }
 
-/* All [stream …], or all [route …]. */
+/* All [stream …]. */
 static bool same_sections(const struct config *a, const struct config *b,
                           const struct config_repeat *repeat)
 {
@@ -83,6 +84,7 @@ void settings_compare(const struct config *running, const struct config *fresh,
     }
     for (unsigned i = 0; i < CONFIG_REPEATS; i++)
         if (strcmp(config_repeats[i].section, "key") != 0 &&
+            !settings_are_live(config_repeats[i].section, "") &&
             !same_sections(running, fresh, &config_repeats[i]))
             tell(config_repeats[i].section, "…");
 }
@@ -93,6 +95,7 @@ static void free_one(struct settings *settings)
 {
     jwt_keys_close(settings->keys);
     cors_close(settings->cors);
+    route_table_close(settings->routes);
     if (settings->owns_config)
         config_free(&settings->config);
     free(settings);
@@ -110,8 +113,8 @@ static int inherit(struct settings *settings, const struct settings *before, int
     return settings->former_keys;
 }
 
-int settings_open(struct settings **out, const struct config *config, const struct settings *before,
-                  int64_t now_s, char *why)
+int settings_open(struct settings **out, const struct config *config, const struct streams *streams,
+                  const struct settings *before, int64_t now_s, char *why)
 {
     struct settings *settings = calloc(1, sizeof *settings);
     snprintf(why, 256, "no memory for settings");
@@ -120,6 +123,10 @@ int settings_open(struct settings **out, const struct config *config, const stru
     settings->config = *config;
     settings->cors = cors_open(config->cors_origins);
     int result = settings->cors == NULL ? -ENOMEM : jwt_keys_open(&settings->keys, config, why);
+    if (result == 0) {
+        settings->routes = route_table_open(config, streams, why);
+        result = settings->routes == NULL ? -EINVAL : 0;
+    }
     if (result == 0 && before != NULL)
         result = inherit(settings, before, now_s, why);
     if (result != 0) {

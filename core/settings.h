@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What SIGHUP may change while everything runs: the keys, who must have a token, limits, times,
- * origins (settings_are_live() names them all). One object, made by the main thread, never changed
+ * origins, routes (settings_are_live() names them all). One object, made by the main thread, never changed
  * afterwards, and read by all shards; the next one takes its place:
  *
  *   main thread      settings_open ─► settings_publish ─► every shard is woken
@@ -17,6 +17,7 @@
 #include "core/config.h"
 #include "proto/cors.h"
 #include "proto/jwt.h"
+#include "ws/route_table.h"
 
 #include <stdatomic.h>
 
@@ -25,6 +26,7 @@ struct settings {
     bool owns_config;
     struct jwt_keys *keys;
     struct cors *cors;
+    struct route_table *routes;
     int former_keys;          /* of the keys before, so many are good for a while */
     _Atomic unsigned adopted; /* shards that know of no former one any more */
     struct settings *former;  /* replaced, and perhaps still in use */
@@ -35,10 +37,12 @@ struct settings_board {
     _Atomic(struct settings *) present;
 };
 
-/* 0 or -errno, with a sentence in `why` (256 bytes). At the start: before NULL, and *config remains
+enum { SETTINGS_WHY = ROUTE_WHY_BYTES };
+/* 0 or -errno, with a sentence in `why` (SETTINGS_WHY). The streams outlive them. At the start: before NULL, and *config remains
  * the caller's; later the new settings own it, if they come about. now_s: seconds since 1970. */
 NODISCARD int settings_open(struct settings **out, const struct config *config,
-                            const struct settings *before, int64_t now_s, char *why);
+                            const struct streams *streams, const struct settings *before,
+                            int64_t now_s, char *why);
 /* With all former ones. Nobody uses them any more. */
 void settings_close(struct settings *settings);
 

@@ -6,22 +6,22 @@
 #include "ws/gather.h"
 
 #include "core/list.h"
+#include "ws/route.h"
 
 #include <stdlib.h>
 #include <xxhash.h>
-
-enum { CHAINS = 1024, OVERHEAD = 256 };
 
 struct array {
     struct list due;
     struct array *next; /* in its chain */
     uint64_t hash, due_ns;
-    unsigned route;
-    struct span emit;
     struct buf json; /* "[…" without its end */
-    uint8_t room_length;
+    uint8_t room_length, emit_length;
     uint8_t room[ROOM_NAME_MAX];
+    uint8_t emit[ROUTE_EMIT_MAX];
 };
+
+enum { CHAINS = 1024, OVERHEAD = sizeof(struct array) };
 
 struct gather {
     struct hub *hub;
@@ -74,7 +74,7 @@ static bool publish(struct gather *gather, struct turn *turn, struct array *arra
     if (put) {
         gather->bytes++;
         struct publish publish = {.room = span_of(array->room, array->room_length),
-                                  .event = array->emit,
+                                  .event = span_of(array->emit, array->emit_length),
                                   .data = buf_span(&array->json),
                                   .kept = true};
         put = hub_publish(gather->hub, turn, &publish);
@@ -83,25 +83,26 @@ static bool publish(struct gather *gather, struct turn *turn, struct array *arra
     return put;
 }
 
-static struct array *find(struct gather *gather, uint64_t hash, unsigned route, struct span room)
+static struct array *find(struct gather *gather, uint64_t hash, struct span emit, struct span room)
 {
     struct array *array = *place(gather, hash);
-    while (array != NULL && !(array->hash == hash && array->route == route &&
-                              span_equal(span_of(array->room, array->room_length), room)))
+    while (array != NULL &&
+           !(array->hash == hash && span_equal(span_of(array->room, array->room_length), room) &&
+             span_equal(span_of(array->emit, array->emit_length), emit)))
         array = array->next;
     return array;
 }
 
-static struct array *make(struct gather *gather, struct turn *turn, uint64_t hash, unsigned route,
-                          struct span emit, struct span room)
+static struct array *make(struct gather *gather, struct turn *turn, uint64_t hash, struct span emit,
+                          struct span room)
 {
     struct array *array = calloc(1, sizeof *array);
     if (array == NULL)
         return NULL;
-    must(room.length <= ROOM_NAME_MAX);
+    must(room.length <= ROOM_NAME_MAX && emit.length <= ROUTE_EMIT_MAX);
     array->hash = hash;
-    array->route = route;
-    array->emit = emit;
+    array->emit_length = (uint8_t)emit.length;
+    memcpy(array->emit, emit.at, emit.length);
     array->due_ns = turn->now_ns + gather->interval_ns;
     array->room_length = (uint8_t)room.length;
     memcpy(array->room, room.at, room.length);
@@ -114,15 +115,15 @@ static struct array *make(struct gather *gather, struct turn *turn, uint64_t has
     return array;
 }
 
-bool gather_add(struct gather *gather, struct turn *turn, unsigned route, struct span emit,
-                struct span room, struct span data)
+bool gather_add(struct gather *gather, struct turn *turn, struct span emit, struct span room,
+                struct span data)
 {
-    uint64_t hash = XXH3_64bits_withSeed(room.at, room.length, route);
+    uint64_t hash = XXH3_64bits_withSeed(room.at, room.length, emit.length);
     while (gather->bytes + data.length > gather->bytes_max && !list_empty(&gather->due))
         (void)publish(gather, turn, LIST_ENTRY(gather->due.next, struct array, due));
-    struct array *array = find(gather, hash, route, room);
+    struct array *array = find(gather, hash, emit, room);
     if (array == NULL)
-        array = make(gather, turn, hash, route, emit, room);
+        array = make(gather, turn, hash, emit, room);
     if (array == NULL)
         return false;
     size_t before = array->json.length;

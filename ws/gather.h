@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Arrays in the making: what a route with `batch = yes` shows is gathered, per room and route, and
+ * Arrays in the making: what a route with `batch = yes` shows is gathered, per room and name, and
  * published as one JSON array when live.batch_ms have passed since its first. One shard's thread.
  *
  * Bounded: an array of GATHER_ARRAY_BYTES goes at once, and so do all when their memory is used up.
@@ -18,9 +18,9 @@ struct gather;
 NODISCARD struct gather *gather_open(struct hub *hub, uint64_t interval_ns, size_t bytes_max);
 void gather_close(struct gather *gather);
 
-/* `route`: its number in the table; `emit` stays as long as the table. False: no memory, dropped. */
-bool gather_add(struct gather *gather, struct turn *turn, unsigned route, struct span emit,
-                struct span room, struct span data);
+/* Everything is copied. False: no memory, dropped. */
+bool gather_add(struct gather *gather, struct turn *turn, struct span emit, struct span room,
+                struct span data);
 /* Publishes the arrays whose time has come. */
 void gather_flush(struct gather *gather, struct turn *turn);
 /* When the next one's has; 0: there is none. */

@@ -2,7 +2,7 @@
 /*
  * `pending` is a run of records, oldest first, of which `head` bytes are done with:
  *
- *   │ done … │ record: sequence, lengths ┊ room ┊ type ┊ data ┊ pad │ record … │
+ *   │ done … │ record: sequence, lengths ┊ room ┊ type ┊ emit ┊ data ┊ pad │ record … │
  *            head
  *
  * Sequences only grow, so what is durable is always in front.
@@ -30,8 +30,8 @@ struct record {
     uint64_t sequence;
     uint32_t bytes; /* of all, a multiple of 8 */
     uint32_t data;
-    uint16_t route;
-    uint8_t room, type;
+    uint8_t room, type, emit;
+    bool batch;
 };
 
 /* ── What the intake took ───────────────────────────────────────────────────────────────────── */
@@ -53,25 +53,25 @@ static bool make_room(struct live *live, size_t bytes)
 }
 
 /* Made into its message, at the end of `pending`. */
-static void keep(struct live *live, struct turn *turn, unsigned index,
+static void keep(struct live *live, struct turn *turn, const struct route *route,
                  const struct route_subject *subject, struct span room, uint64_t sequence)
 {
     struct buf *out = &live->pending;
     struct span type = subject->event->type;
-    size_t front = sizeof(struct record) + room.length + type.length;
+    size_t front = sizeof(struct record) + room.length + type.length + route->emit.length;
     if (!make_room(live, front)) {
         dropped(live, turn, out->length);
         return;
     }
     struct record record = {.sequence = sequence,
-                            .route = (uint16_t)index,
                             .room = (uint8_t)room.length,
-                            .type = (uint8_t)type.length};
+                            .type = (uint8_t)type.length,
+                            .emit = (uint8_t)route->emit.length,
+                            .batch = route->batch};
     size_t before = out->length;
     if (!buf_put(out, &record, sizeof record) || !buf_put(out, room.at, room.length) ||
-        !buf_put(out, type.at, type.length) ||
-        !route_put(route_table_at(live->options.routes, index), subject, out) ||
-        buf_room(out, 8) == NULL) {
+        !buf_put(out, type.at, type.length) || !buf_put(out, route->emit.at, route->emit.length) ||
+        !route_put(route, subject, out) || buf_room(out, 8) == NULL) {
         dropped(live, turn, before);
         return;
     }
@@ -105,7 +105,7 @@ static void consider(struct live *live, struct turn *turn, unsigned index,
         return;
     struct span room = span_of(name, length);
     if (hub_has_audience(live->options.hub, room) && !is_past_first(route, source))
-        keep(live, turn, index, subject, room, sequence);
+        keep(live, turn, route, subject, room, sequence);
 }
 
 static void show(struct live *live, struct turn *turn, const struct source *source,
@@ -141,18 +141,18 @@ static void accepted(void *self, struct turn *turn, const struct source *source,
 
 static void publish(struct live *live, struct turn *turn, const struct record *record)
 {
-    const struct route *route = route_table_at(live->options.routes, record->route);
     const uint8_t *at = (const uint8_t *)(record + 1);
     struct span room = span_of(at, record->room);
     struct span type = span_of(at + record->room, record->type);
-    struct span data = span_of(type.at + record->type, record->data);
-    if (route->batch) {
-        if (!gather_add(live->gather, turn, record->route, route->emit, room, data))
+    struct span emit = span_of(type.at + record->type, record->emit);
+    struct span data = span_of(emit.at + record->emit, record->data);
+    if (record->batch) {
+        if (!gather_add(live->gather, turn, emit, room, data))
             count(turn->counters, COUNT_LIVE_DROPPED, 1);
         return;
     }
     struct publish publish = {
-        .room = room, .event = route->emit, .type = type, .data = data, .kept = true};
+        .room = room, .event = emit, .type = type, .data = data, .kept = true};
     (void)hub_publish(live->options.hub, turn,
                       &publish); /* what is dropped there is counted there */
 }
@@ -238,6 +238,11 @@ struct live *live_open(const struct live_options *options)
         return live;
     live_close(live);
     return NULL;
+}
+
+void live_change(struct live *live, const struct route_table *routes)
+{
+    live->options.routes = routes;
 }
 
 void live_close(struct live *live)

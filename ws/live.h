@@ -41,6 +41,8 @@ struct live_options {
 /* NULL: no memory. */
 NODISCARD struct live *live_open(const struct live_options *options);
 void live_close(struct live *live);
+/* From the next event on; of the former table nothing is kept. */
+void live_change(struct live *live, const struct route_table *routes);
 
 /* For intake_options.witness. */
 const struct witness *live_witness(const struct live *live);

@@ -310,7 +310,7 @@ bool route_text_emit(struct route *route, char *text, char *why)
     static const char *const reserved[] = {"connect",       "connect_error", "disconnect",
                                            "disconnecting", "newListener",   "removeListener"};
     struct span name = trimmed(span_of_string(text));
-    bool good = name.length > 0 && name.length <= 128;
+    bool good = name.length > 0 && name.length <= ROUTE_EMIT_MAX;
     for (unsigned i = 0; good && i < COUNT_OF(reserved); i++)
         good = !span_is(name, reserved[i]);
     for (size_t i = 0; good && i < name.length; i++)

@@ -145,6 +145,11 @@ struct routes *routes_open(struct hub *hub, const struct route_table *table)
     return routes;
 }
 
+void routes_change(struct routes *routes, const struct route_table *table)
+{
+    routes->table = table;
+}
+
 void routes_close(struct routes *routes)
 {
     if (routes != NULL)

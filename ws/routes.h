@@ -20,6 +20,7 @@ struct routes;      /* of one shard */
 /* NULL: no memory. Both outlive it. */
 NODISCARD struct routes *routes_open(struct hub *hub, const struct route_table *table);
 void routes_close(struct routes *routes);
+void routes_change(struct routes *routes, const struct route_table *table);
 
 enum routes_verdict {
     ROUTES_STORED,  /* for the intake, with source.rooms_judged; nothing has been told yet */

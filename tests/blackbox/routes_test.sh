@@ -24,6 +24,34 @@ for shards in 1 2; do
     stop_ringmain
 done
 
+# SIGHUP: another table, without a connection being lost.
+printf '[route note]\ntypes = note\nto = lobby\nemit = first\ndata = data\n' >"$TMP/live.conf"
+start_ringmain -c "$TMP/live.conf" -o node.shards=2 || finish
+"$PROGRAM" tail --to "ws://$HTTP" --room lobby -n 2 >"$TMP/seen" 2>"$TMP/seen.err" &
+follower=$!
+watching() { grep -q 'connected to' "$TMP/seen.err"; }
+seen() { [ "$(wc -l <"$TMP/seen")" = "$1" ]; }
+reread() { [ "$(grep -c 'SIGHUP: ' "$LOG")" = "$1" ]; }
+note() { curl -s --max-time 20 "http://$HTTP/events" -d "{\"type\":\"note\",\"data\":$1}" >/dev/null; }
+check "somebody watches" until_true 20 watching
+note 1
+check "the first table" until_true 20 seen 1
+printf '[route note]\ntypes = note\nto = {lobby\nemit = second\n' >"$TMP/live.conf"
+kill -HUP "$PID"
+check "a table that is wrong is refused" until_true 20 reread 1
+like "with where it is wrong" 'live.conf:3: \[route note\] to = ' "$(cat "$LOG")"
+printf '[route note]\ntypes = note\nto = lobby\nemit = second\ndata = data\n' >"$TMP/live.conf"
+kill -HUP "$PID"
+check "one that is right is taken" until_true 20 reread 2
+note 2
+wait "$follower"
+same "and holds, on the same connection" "first 1 second 2 1" \
+    "$("$PYTHON" -c 'import json, sys
+for message in map(json.loads, open(sys.argv[1])):
+    print(message["event"], message["data"], end=" ")
+print(open(sys.argv[2]).read().count("connected to"))' "$TMP/seen" "$TMP/seen.err")"
+stop_ringmain
+
 # What is wrong with a route stops the start, and says where.
 wrong() { # name, what is to be said; the configuration is the standard input
     cat >"$TMP/ringmain.conf"

@@ -8,7 +8,6 @@
 #include "tests/sim/ring.h"
 #include "ws/dashboard.h"
 #include "ws/hub.h"
-#include "ws/route_table.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -173,7 +172,6 @@ static int make(struct box *box)
         .writers = box->options.writers,
         .shards = box->options.shards,
         .hubs = box->hubs,
-        .routes = box->routes,
         .dashboard = box->dashboard,
         .started_ns = world.now_ns,
     };
@@ -482,17 +480,15 @@ void box_open(struct box *box, const struct box_options *options, struct ledger 
         "auth.required=no",      "node.shutdown_s=3600",  "limits.idle_ms=20000",
         "tcp.ack_interval_ms=2", "limits.header_ms=5000", ("node.name=" CHECK_NODE),
     };
-    char why[ROUTE_WHY_BYTES];
+    char why[SETTINGS_WHY];
     memset(box, 0, sizeof *box);
     box->options = *options;
     box->ledger = ledger;
     box->streams = streams_open();
     must(box->streams != NULL && streams_add_defaults(box->streams, why) == 0);
     must(config_load(&box->config, NULL, NULL, settings, COUNT_OF(settings), stderr) == 0);
-    box->routes = route_table_open(&box->config, box->streams, why);
-    must(box->routes != NULL);
     struct settings *made;
-    must(settings_open(&made, &box->config, NULL, 0, why) == 0);
+    must(settings_open(&made, &box->config, box->streams, NULL, 0, why) == 0);
     settings_publish(&box->settings, made);
 }
 
@@ -500,6 +496,5 @@ void box_close(struct box *box)
 {
     settings_close(settings_of(&box->settings));
     config_free(&box->config);
-    route_table_close(box->routes);
     streams_close(box->streams);
 }

@@ -45,7 +45,6 @@ struct box {
     struct spool_directory *directory;
     struct dedup *dedup;
     struct hub_node *hubs;
-    struct route_table *routes;
     struct dashboard *dashboard;
     struct progress progress[SHARDS_MAX];
     struct counters counters[WORLD_SHARDS_MAX], writer_counters[WORLD_SHARDS_MAX];

@@ -21,14 +21,16 @@ static void load(struct config *config, const char *issuer, const char *more)
     assert_int_equal(config_load(config, NULL, NULL, options, COUNT_OF(options), stderr), 0);
 }
 
+static struct streams *streams;
+
 static struct settings *open_settings(const char *issuer, const char *more,
                                       const struct settings *before)
 {
     struct config config;
     struct settings *settings = NULL;
-    char why[256];
+    char why[SETTINGS_WHY];
     load(&config, issuer, more);
-    if (settings_open(&settings, &config, before, NOW, why) != 0)
+    if (settings_open(&settings, &config, streams, before, NOW, why) != 0)
         fail_msg("%s", why);
     if (before == NULL)
         settings->owns_config = true; /* for this test they are the same in this */
@@ -133,7 +135,7 @@ static void what_can_not_change_is_told(void **state)
         {"spool.direct=no", "spool.direct"},
         {"batch.preset=small", "batch.linger_ms"}, /* the last of three */
         {"stream.s.columns=id text", "stream.…"},
-        {"route.r.types=t", "route.…"},
+        {"route.r.types=t", NULL},
         {"limits.connections=7", "limits.connections"},
         {"limits.body_bytes=70000", NULL},
         {"auth.required=no", NULL},
@@ -166,9 +168,9 @@ static void what_can_not_be_made_leaves_the_configuration_to_its_owner(void **st
     (void)state;
     struct config config;
     struct settings *settings = NULL, *before = open_settings("issue-1", "log.level=info", NULL);
-    char why[256];
+    char why[SETTINGS_WHY];
     load(&config, "issue-2", "auth.jwks_file=/nowhere/at/all");
-    assert_int_equal(settings_open(&settings, &config, before, NOW, why), -ENOENT);
+    assert_int_equal(settings_open(&settings, &config, streams, before, NOW, why), -ENOENT);
     assert_non_null(strstr(why, "/nowhere/at/all"));
     assert_null(settings);
     config_free(&config);
@@ -183,6 +185,12 @@ int main(void)
         cmocka_unit_test(what_can_not_change_is_told),
         cmocka_unit_test(what_can_not_be_made_leaves_the_configuration_to_its_owner),
     };
+    char why[STREAM_WHY_BYTES];
     log_setup(LOG_ERROR, LOG_LOGFMT);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    streams = streams_open();
+    if (streams == NULL || streams_add_defaults(streams, why) != 0)
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    streams_close(streams);
+    return failed;
 }
