@@ -57,6 +57,7 @@ struct socketio_client {
 /* A client in a namespace. */
 struct socketio_socket {
     struct list link;
+    struct list by_pid; /* recovery's, while it has one */
     struct socketio_client *client;
     struct socketio_namespace *namespace;
     struct principal *principal; /* NULL: nobody in particular */

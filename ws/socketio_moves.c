@@ -206,7 +206,7 @@ static void arrive(struct move *move, struct turn *turn)
         return;
     }
     memcpy(socket->sid, move->sid, sizeof socket->sid);
-    memcpy(socket->pid, move->pid, sizeof socket->pid);
+    recovery_set_pid(move->moves->recovery, socket, move->pid);
     socketio_send_connect(socket, turn);
     hub_kept_send(hub, turn, peer, socket->encoding, move->kept);
     if (!hub_replay_but(hub, turn, peer, socket->encoding, move->since, move->kept))
@@ -284,8 +284,8 @@ static bool make_loan(struct moves *moves, struct turn *turn, const struct move_
 /* The answer to a TAKE. */
 static struct move_note *lend(struct moves *moves, struct turn *turn, const struct move_note *take)
 {
-    struct remembered *remembered =
-        recovery_find(moves->recovery, take->pid, take->namespace, take->user_id, take->tenant_id);
+    struct remembered *remembered = recovery_find(moves->recovery, turn, take->pid, take->namespace,
+                                                  take->user_id, take->tenant_id);
     struct move_note *answer = make_note(NOTE_REFUSED, take->b, take->a, take->move);
     const char *rooms = remembered == NULL ? "" : (const char *)remembered->texts.at;
     if (answer == NULL || remembered == NULL || !reaches_back(moves, rooms, take->number) ||

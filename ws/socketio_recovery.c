@@ -3,6 +3,9 @@
  * The remembered stand in a table by pid and in a list by age. One that is found is taken out: a pid is
  * good once, and whoever breaks off again is remembered again, under the same pid.
  *
+ * Often the client knows before us that its connection is broken, and comes back while we still wait for a
+ * heartbeat. So living sockets are found by their pid as well, and who names one takes its place.
+ *
  * The order on return matters: the rooms are joined before the history is read, and both happen in
  * one call, so nothing that is published can fall between.
  */
@@ -22,15 +25,23 @@ struct recovery {
     struct moves *moves;
     struct list age;
     unsigned count;
-    struct list bucket[BUCKETS];
+    struct list bucket[BUCKETS], living[BUCKETS];
 };
 
-static struct list *bucket_of(struct recovery *recovery, const char *pid)
+static struct list *bucket_of(struct list buckets[BUCKETS], const char *pid)
 {
     unsigned hash = 0;
     for (; *pid != '\0'; pid++)
         hash = hash * 31 + (uint8_t)*pid;
-    return &recovery->bucket[hash % BUCKETS];
+    return &buckets[hash % BUCKETS];
+}
+
+void recovery_set_pid(struct recovery *recovery, struct socketio_socket *socket, const char *pid)
+{
+    if (list_linked(&socket->by_pid))
+        list_remove(&socket->by_pid);
+    snprintf(socket->pid, sizeof socket->pid, "%s", pid);
+    list_append(bucket_of(recovery->living, socket->pid), &socket->by_pid);
 }
 
 /* ── Remembering ────────────────────────────────────────────────────────────────────────────── */
@@ -38,14 +49,15 @@ static struct list *bucket_of(struct recovery *recovery, const char *pid)
 void recovery_name(struct recovery *recovery, struct socketio_socket *socket)
 {
     uint8_t random[PID_RANDOM];
-    char text[BASE64_ENCODED_MAX(PID_RANDOM)];
+    char text[BASE64_ENCODED_MAX(PID_RANDOM)], pid[PID_TEXT];
     const struct socketio_options *options = &recovery->door->options;
     if (options->recovery_ns == 0 || socket->namespace->echo ||
         engineio_protocol(socketio_session(socket)) == 3)
         return;
     clock_random(random, sizeof random);
     size_t length = base64_encode(BASE64_URL, span_of(random, sizeof random), text);
-    snprintf(socket->pid, sizeof socket->pid, "%u-%.*s", options->shard, (int)length, text);
+    snprintf(pid, sizeof pid, "%u-%.*s", options->shard, (int)length, text);
+    recovery_set_pid(recovery, socket, pid);
     socket->encoding = socket->namespace->encoding + 1;
 }
 
@@ -106,8 +118,30 @@ void recovery_remember(struct recovery *recovery, struct turn *turn,
     if (recovery->count == door->options.recovery_connections)
         recovery_drop(recovery, LIST_ENTRY(recovery->age.next, struct remembered, age));
     list_append(&recovery->age, &remembered->age);
-    list_append(bucket_of(recovery, remembered->pid), &remembered->same);
+    list_append(bucket_of(recovery->bucket, remembered->pid), &remembered->same);
     recovery->count++;
+}
+
+static bool is_of(const char *user_id, const char *tenant_id, const char *user, const char *tenant)
+{
+    return strcmp(user_id, user) == 0 && strcmp(tenant_id, tenant) == 0;
+}
+
+/* The one that still seems to live is remembered, and its session ends. */
+static void displace(struct recovery *recovery, struct turn *turn, const char *pid,
+                     const char *user_id, const char *tenant_id)
+{
+    struct list *bucket = bucket_of(recovery->living, pid);
+    for (struct list *at = bucket->next; at != bucket; at = at->next) {
+        struct socketio_socket *socket = LIST_ENTRY(at, struct socketio_socket, by_pid);
+        if (strcmp(socket->pid, pid) != 0 ||
+            !is_of(socketio_user(socket), socketio_tenant(socket), user_id, tenant_id))
+            continue;
+        recovery_remember(recovery, turn, socket);
+        engineio_end(socketio_session(socket), turn, ENGINEIO_FORCED_CLOSE);
+        socketio_leave(socket, turn);
+        return;
+    }
 }
 
 void recovery_tick(struct recovery *recovery, struct turn *turn)
@@ -123,6 +157,8 @@ void recovery_tick(struct recovery *recovery, struct turn *turn)
 
 void recovery_forget(struct recovery *recovery, struct socketio_socket *socket)
 {
+    if (list_linked(&socket->by_pid))
+        list_remove(&socket->by_pid);
     moves_forget(recovery->moves, socket);
 }
 
@@ -140,16 +176,16 @@ static bool read_text(struct span auth, const char *name, char out[PID_TEXT])
     return true;
 }
 
-struct remembered *recovery_find(struct recovery *recovery, const char *pid, unsigned namespace,
-                                 const char *user_id, const char *tenant_id)
+struct remembered *recovery_find(struct recovery *recovery, struct turn *turn, const char *pid,
+                                 unsigned namespace, const char *user_id, const char *tenant_id)
 {
-    struct list *bucket = bucket_of(recovery, pid);
+    struct list *bucket = bucket_of(recovery->bucket, pid);
+    displace(recovery, turn, pid, user_id, tenant_id);
     for (struct list *at = bucket->next; at != bucket; at = at->next) {
         struct remembered *remembered = LIST_ENTRY(at, struct remembered, same);
         if (strcmp(remembered->pid, pid) == 0)
             return remembered->namespace == namespace &&
-                           strcmp(remembered->user_id, user_id) == 0 &&
-                           strcmp(remembered->tenant_id, tenant_id) == 0
+                           is_of(remembered->user_id, remembered->tenant_id, user_id, tenant_id)
                        ? remembered
                        : NULL;
     }
@@ -186,7 +222,7 @@ void recovery_rejoin(struct socketio_socket *socket, struct turn *turn, const ch
 }
 
 /* The rooms first; if the history does not reach back, out of them again. */
-static bool resume(struct socketio_socket *socket, struct turn *turn,
+static bool resume(struct recovery *recovery, struct socketio_socket *socket, struct turn *turn,
                    const struct remembered *remembered, uint64_t number)
 {
     struct hub *hub = socket->client->door->options.hub;
@@ -197,7 +233,7 @@ static bool resume(struct socketio_socket *socket, struct turn *turn,
         return false;
     }
     memcpy(socket->sid, remembered->sid, sizeof socket->sid);
-    memcpy(socket->pid, remembered->pid, sizeof socket->pid);
+    recovery_set_pid(recovery, socket, remembered->pid);
     socketio_send_connect(socket, turn);
     if (!hub_replay(hub, turn, peer, socket->encoding, number))
         engineio_end(socketio_session(socket), turn, ENGINEIO_FORCED_CLOSE);
@@ -219,11 +255,11 @@ bool recovery_resume(struct recovery *recovery, struct turn *turn, struct socket
     if (shard != door->options.shard)
         return moves_ask(recovery->moves, turn, socket, shard, pid, number);
     struct remembered *remembered =
-        recovery_find(recovery, pid, (unsigned)(socket->namespace - door->namespace),
+        recovery_find(recovery, turn, pid, (unsigned)(socket->namespace - door->namespace),
                       socketio_user(socket), socketio_tenant(socket));
     if (remembered == NULL)
         return false;
-    bool resumed = resume(socket, turn, remembered, number);
+    bool resumed = resume(recovery, socket, turn, remembered, number);
     recovery_drop(recovery, remembered);
     return resumed;
 }
@@ -237,8 +273,10 @@ struct recovery *recovery_open(struct socketio *door)
         return NULL;
     recovery->door = door;
     list_init(&recovery->age);
-    for (unsigned i = 0; i < BUCKETS; i++)
+    for (unsigned i = 0; i < BUCKETS; i++) {
         list_init(&recovery->bucket[i]);
+        list_init(&recovery->living[i]);
+    }
     recovery->moves = moves_open(door, recovery);
     if (recovery->moves != NULL)
         return recovery;

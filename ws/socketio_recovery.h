@@ -50,8 +50,10 @@ struct remembered {
 };
 
 /* Of this user and in this namespace; or NULL. */
-struct remembered *recovery_find(struct recovery *recovery, const char *pid, unsigned namespace,
-                                 const char *user_id, const char *tenant_id);
+struct remembered *recovery_find(struct recovery *recovery, struct turn *turn, const char *pid,
+                                 unsigned namespace, const char *user_id, const char *tenant_id);
+/* The socket goes on under the pid of the one that it was. */
+void recovery_set_pid(struct recovery *recovery, struct socketio_socket *socket, const char *pid);
 void recovery_drop(struct recovery *recovery, struct remembered *remembered);
 /* Joins those that it may still enter, with this filter. */
 void recovery_rejoin(struct socketio_socket *socket, struct turn *turn, const char *rooms,

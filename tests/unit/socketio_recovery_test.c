@@ -91,22 +91,32 @@ static void same_shard(void **state)
     session_close(&two, ENGINEIO_TRANSPORT_CLOSE);
 }
 
-/* With a session on the same shard still open or not: a pid is good once. */
-static void not_again(void **state)
+/* The server does not know yet that the connection is broken: who comes back takes its place. */
+static void displaced(void **state)
 {
     (void)state;
     begin(&one, 0, "u/t");
-    session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
-    come_back(&one, 0, "u/t");
-    turn_all();
-    assert_true(has_recovered(&one));
-    come_back(&two, 0, "u/t");
+    come_back(&two, 0, "v/t");
     turn_all();
     assert_false(has_recovered(&two));
-    assert_true(hub_is_member(hubs.hub[0], &two.peer, SPAN("user:u"), FIRST_ENCODING + 3));
-    assert_false(hub_is_member(hubs.hub[0], &two.peer, SPAN("r"), FIRST_ENCODING + 3));
-    session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
+    assert_false(one.ended);
     session_close(&two, ENGINEIO_TRANSPORT_CLOSE);
+    say_to_room(0, "1"); /* sent, and lost on its way */
+    turn_all();
+    come_back(&two, 0, "u/t");
+    turn_all();
+    assert_true(has_recovered(&two));
+    assert_true(one.ended && one.reason == ENGINEIO_FORCED_CLOSE);
+    assert_int_equal(one.peer.rooms, 0);
+    assert_true(hub_is_member(hubs.hub[0], &two.peer, SPAN("r"), FIRST_ENCODING + 3));
+    session_close(&one, ENGINEIO_FORCED_CLOSE);
+    assert_true(buf_put(&two.heard, "", 1));
+    assert_non_null(strstr((const char *)two.heard.at, "[\"x\",1,"));
+    session_close(&two, ENGINEIO_TRANSPORT_CLOSE);
+    come_back(&one, 0, "u/t"); /* and once more */
+    turn_all();
+    assert_true(has_recovered(&one));
+    session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
 }
 
 static void refused(void **state)
@@ -269,7 +279,9 @@ static void other_shards(void **state)
             snprintf(before, sizeof before, "x\",%u,\"", from - 1);
             find(&one, before, offset);
         }
-        session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
+        bool noticed = next_random(&seed) % 4 != 0;
+        if (noticed)
+            session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
         any_order(&seed, (unsigned)(next_random(&seed) % 8));
         come_back(&two, there, "u/t");
         if (many)
@@ -279,6 +291,8 @@ static void other_shards(void **state)
         turn_all();
         assert_true(has_recovered(&two));
         heard_all(&two, from);
+        if (!noticed)
+            session_close(&one, ENGINEIO_FORCED_CLOSE);
         say(&two, "1/ws,");
         session_close(&two, ENGINEIO_TRANSPORT_CLOSE);
         pass(RECOVERY_MS + 10);
@@ -317,7 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(same_shard, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(not_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(displaced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(forgotten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rights_that_ended, set_up, tear_down),
