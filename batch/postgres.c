@@ -36,6 +36,7 @@ struct postgres {
     unsigned connect_s;
     struct postgres_error error;
     char name[256];
+    uint64_t rows; /* that the last statement has changed */
     size_t staged;
     uint8_t stage[POSTGRES_PUT_MAX]; /* small runs of rows on their way into one message */
 };
@@ -391,8 +392,14 @@ static enum answer next_statement(struct postgres *postgres, const struct patien
     if (answer == ANSWER_OK &&
         (PQresultStatus(result) == PGRES_COPY_IN) != (wanted == PGRES_COPY_IN))
         answer = lost_because(postgres, "an answer out of order");
+    postgres->rows = strtoull(PQcmdTuples(result), NULL, 10);
     PQclear(result);
     return answer;
+}
+
+uint64_t postgres_rows(const struct postgres *postgres)
+{
+    return postgres->rows;
 }
 
 enum answer postgres_statement(struct postgres *postgres, const struct patience *patience)

@@ -83,6 +83,8 @@ NODISCARD enum answer postgres_begin(struct postgres *postgres, const struct pat
                                      const char *sql);
 NODISCARD enum answer postgres_statement(struct postgres *postgres,
                                          const struct patience *patience);
+/* How many rows the statement before has changed. */
+uint64_t postgres_rows(const struct postgres *postgres);
 NODISCARD enum answer postgres_copy(struct postgres *postgres, const struct patience *patience);
 enum { POSTGRES_PUT_MAX = 64 * 1024 }; /* bytes a call; they are copied before it sleeps */
 NODISCARD enum answer postgres_put(struct postgres *postgres, const struct patience *patience,

@@ -79,6 +79,9 @@ static enum outcome settle_tables(struct writer *writer)
     struct patience away = patience(writer, look_away);
     enum answer answer = schema_settle(writer->postgres, &away, writer->options.streams,
                                        writer->options.create_tables, writer->why);
+    if (answer == ANSWER_OK)
+        answer = unique_settle(&writer->unique, writer->postgres, &away, writer->options.streams,
+                               writer->why);
     writer->tables_known = answer == ANSWER_OK;
     return answer == ANSWER_REFUSED && writer->why[0] != 0 ? OUTCOME_HELD
                                                            : outcome_of(writer, answer);
@@ -225,14 +228,16 @@ static void return_loans(void *context)
         source_wake(&writer->source[i]);
 }
 
-static void observe_batch(struct writer *writer, const struct batch *batch, uint64_t begun_ns)
+static void observe_batch(struct writer *writer, const struct batch *batch, uint64_t doubles,
+                          uint64_t begun_ns)
 {
     struct counters *counters = writer->options.counters;
     uint64_t now = clock_mono_ns();
     uint32_t dead = batch->dead.there ? 1 : 0;
     count(counters, COUNT_BATCHES, 1);
     count(counters, COUNT_BATCH_BYTES, batch->bytes);
-    count(counters, COUNT_EVENTS_STORED, batch->rows - dead);
+    count(counters, COUNT_EVENTS_STORED, batch->rows - dead - doubles);
+    count(counters, COUNT_EVENTS_DOUBLE, doubles);
     count(counters, COUNT_EVENTS_DEAD_LETTERED, dead);
     observe(counters, HISTOGRAM_BATCH_NS, now - begun_ns);
     observe(counters, HISTOGRAM_BATCH_EVENTS, batch->rows);
@@ -244,7 +249,7 @@ static void observe_batch(struct writer *writer, const struct batch *batch, uint
 }
 
 static void committed(struct writer *writer, struct batch *batch, const struct checkpoint *dead_at,
-                      uint64_t begun_ns)
+                      uint64_t doubles, uint64_t begun_ns)
 {
     must(!batch->dead.there || dead_at != NULL);
     if (batch->dead.there)
@@ -253,7 +258,7 @@ static void committed(struct writer *writer, struct batch *batch, const struct c
                  "ringmain_dead_letters",
                  (unsigned long long)batch->dead.sequence, dead_at->shard, writer->poison.reason,
                  writer->poison.sqlstate);
-    observe_batch(writer, batch, begun_ns);
+    observe_batch(writer, batch, doubles, begun_ns);
     poison_passed(&writer->poison, batch);
     batch_reset(batch);
     if (writer->gathering->rows == 0) /* a burial lets nothing in behind it */
@@ -345,6 +350,7 @@ static enum outcome store(struct writer *writer)
 {
     struct batch *batch = writer->gathering;
     const struct checkpoint *dead_at;
+    uint64_t doubles = 0;
     unsigned checkpoints = advance(writer, batch, &dead_at);
     writer->gathering = batch == &writer->batch[0] ? &writer->batch[1] : &writer->batch[0];
     writer->full = false;
@@ -354,6 +360,8 @@ static enum outcome store(struct writer *writer)
                             .dead_at = dead_at,
                             .batch = batch,
                             .targets = &writer->targets,
+                            .unique = &writer->unique,
+                            .doubles = &doubles,
                             .poison = &writer->poison,
                             .sent = return_loans,
                             .context = writer};
@@ -365,7 +373,7 @@ static enum outcome store(struct writer *writer)
     if (answer == ANSWER_OK) {
         tell_shards(writer, checkpoints);
         seen(writer);
-        committed(writer, batch, dead_at, begun_ns);
+        committed(writer, batch, dead_at, doubles, begun_ns);
         return OUTCOME_ON;
     }
     count(writer->options.counters, COUNT_BATCH_FAILURES, 1);

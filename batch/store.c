@@ -5,7 +5,7 @@
  *   with … update ringmain_checkpoint … where next_seq = from …     all of them, or an error
  *   insert into ringmain_dead_letters …                             when a row is to be buried
  *   COPY events (…) FROM STDIN (FORMAT binary)                      one for each lot
- *   COPY cart_events (…) FROM STDIN (FORMAT binary)
+ *   COPY cart_events (…) FROM STDIN (FORMAT binary)               (or batch/unique.h's three)
  *   select 1 / … from pg_attribute …                                are the columns what they were?
  *
  * The compare-and-set has to fail the transaction, and an UPDATE that finds no row does not. So the
@@ -148,8 +148,12 @@ static void put_message(struct buf *sql, const struct store_job *job, const stru
 {
     const struct batch *batch = job->batch;
     bool fits = put_advance(sql, job) && (!batch->dead.there || put_burial(sql, job));
-    for (uint32_t i = 0; i < batch->lots && fits; i++)
-        fits = put(sql, job->targets->at[batch->lot[i].target].copy_sql) && put(sql, ";");
+    for (uint32_t i = 0; i < batch->lots && fits; i++) {
+        unsigned number = batch->lot[i].target;
+        const struct spool_stream *target = &job->targets->at[number];
+        fits = unique_is(job->unique, target) ? unique_put(job->unique, target, number, sql)
+                                              : put(sql, target->copy_sql) && put(sql, ";");
+    }
     must(fits && (fit->columns == 0 || fit_put_demand(fit, sql)) && end_sql(sql));
 }
 
@@ -180,19 +184,36 @@ static enum answer put_lot(struct postgres *postgres, const struct patience *pat
     return answer;
 }
 
+/* A lot by way of a unique index has a statement before its COPY, and one behind. */
+static enum answer put_lot_whole(struct postgres *postgres, const struct patience *patience,
+                                 const struct store_job *job, unsigned index)
+{
+    const struct lot *lot = &job->batch->lot[index];
+    bool unique = unique_is(job->unique, &job->targets->at[lot->target]);
+    enum answer answer = unique ? postgres_statement(postgres, patience) : ANSWER_OK;
+    if (answer == ANSWER_OK)
+        answer = postgres_copy(postgres, patience);
+    if (answer == ANSWER_OK)
+        answer = put_lot(postgres, patience, job->batch, lot);
+    if (answer == ANSWER_OK && index + 1 == job->batch->lots)
+        job->sent(job->context);
+    if (answer == ANSWER_OK)
+        answer = postgres_copy_end(postgres, patience);
+    if (answer != ANSWER_OK || !unique)
+        return answer;
+    answer = postgres_statement(postgres, patience);
+    if (answer == ANSWER_OK)
+        *job->doubles += lot->rows - postgres_rows(postgres);
+    return answer;
+}
+
 static enum answer put_lots(struct postgres *postgres, const struct patience *patience,
                             const struct store_job *job, unsigned *lot)
 {
     const struct batch *batch = job->batch;
     enum answer answer = ANSWER_OK;
     for (*lot = 0; *lot < batch->lots; ++*lot) {
-        answer = postgres_copy(postgres, patience);
-        if (answer == ANSWER_OK)
-            answer = put_lot(postgres, patience, batch, &batch->lot[*lot]);
-        if (answer == ANSWER_OK && *lot + 1 == batch->lots)
-            job->sent(job->context);
-        if (answer == ANSWER_OK)
-            answer = postgres_copy_end(postgres, patience);
+        answer = put_lot_whole(postgres, patience, job, *lot);
         if (answer != ANSWER_OK)
             return answer;
     }

@@ -9,6 +9,7 @@
 #include "batch/batch.h"
 #include "batch/poison.h"
 #include "batch/postgres.h"
+#include "batch/unique.h"
 
 /* A line of ringmain_checkpoint. */
 struct checkpoint {
@@ -31,6 +32,8 @@ struct store_job {
     const struct checkpoint *dead_at; /* the dead row's */
     const struct batch *batch;
     const struct targets *targets;
+    const struct unique *unique; /* what goes by way of an index */
+    uint64_t *doubles;           /* adds those that the index had already */
     const struct poison *poison; /* why the dead row is dead */
     /* Called when all rows have been given away and their memory is not needed any more. */
     void (*sent)(void *context);

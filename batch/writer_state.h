@@ -12,6 +12,7 @@
 #include "batch/postgres.h"
 #include "batch/source.h"
 #include "batch/store.h"
+#include "batch/unique.h"
 #include "batch/writer.h"
 
 #include <pthread.h>
@@ -31,6 +32,7 @@ struct writer {
     struct postgres *postgres;     /* NULL: without a connection string nothing is ever written */
     struct source *source;
     struct targets targets;
+    struct unique unique;
     struct batch batch[2];
     struct batch *gathering; /* filled while the other one is on its way */
     bool full;               /* `gathering` takes no more */

@@ -41,6 +41,9 @@ struct streams *serve_streams(const struct config *config, char *why)
                         stream->columns == NULL ? "" : stream->columns,
                         stream->types == NULL ? "" : stream->types, why);
     }
+    enum { SCOPE_GLOBAL = 1 };
+    if (result == 0 && config->dedup_scope == SCOPE_GLOBAL)
+        (void)streams_make_ids_unique(streams);
     if (result == 0)
         return streams;
     if (why[0] == '\0')

@@ -305,6 +305,19 @@ int streams_add_defaults(struct streams *streams, char *why)
     return 0;
 }
 
+unsigned streams_make_ids_unique(struct streams *streams)
+{
+    unsigned without = 0;
+    for (unsigned i = 0; i < streams->count; i++) {
+        struct stream *stream = streams->stream[i];
+        for (unsigned k = 0; k < stream->columns && stream->unique_id == NULL; k++)
+            if (stream->column[k].from[0].source == FROM_ID)
+                stream->unique_id = &stream->column[k];
+        without += stream->unique_id == NULL;
+    }
+    return without;
+}
+
 /* ── Asking ─────────────────────────────────────────────────────────────────────────────────── */
 
 unsigned streams_count(const struct streams *streams)

@@ -61,6 +61,7 @@ struct stream {
     char *table;                              /* as written in the config, perhaps schema.table */
     struct column column[STREAM_COLUMNS_MAX]; /* those that COPY fills */
     unsigned columns;
+    const struct column *unique_id; /* dedup.scope = global: no two rows have the same; or NULL */
     char identity[STREAM_NAME_MAX + 1]; /* a column that Postgres numbers itself; empty: none */
     bool only_types; /* a type that is not listed is UNSUPPORTED_TYPE when the stream was named */
     struct span type[STREAM_TYPES_MAX];
@@ -107,6 +108,9 @@ NODISCARD int streams_add(struct streams *streams, const char *name, const char 
 /* events, messages and cart_events, but for those whose name is already there. */
 NODISCARD int streams_add_defaults(struct streams *streams, char *why);
 
+/* Every stream with a column from `id`: its unique_id. How many of them have none. */
+unsigned streams_make_ids_unique(struct streams *streams);
+
 unsigned streams_count(const struct streams *streams);
 const struct stream *streams_at(const struct streams *streams, unsigned index);
 const struct stream *streams_find(const struct streams *streams, const char *name);
@@ -119,7 +123,8 @@ const char *column_type_sql(enum column_type type);
 /*
  * SQL for the stream, identifiers quoted, written into `out` with its NUL; false if it does not fit
  * (STREAM_SQL_BYTES always do). stream_create_sql: one statement (a DO block) that makes the table
- * if the search path has none of that name, with a BRIN index on its time; a table that is there is
+ * if the search path has none of that name, with a BRIN index on its time and a unique one on its
+ * unique_id; a table that is there is
  * left alone. stream_copy_sql: COPY … FROM STDIN. stream_table_sql: the
  * table's name, for which STREAM_TABLE_BYTES do.
  */

@@ -109,6 +109,13 @@ bool stream_create_sql(const struct stream *stream, char *out, size_t room)
         put_name(&text, time->name, false);
         put(&text, ");");
     }
+    if (stream->unique_id != NULL) {
+        put(&text, " create unique index on ");
+        put_table(&text, stream, false);
+        put(&text, " (");
+        put_name(&text, stream->unique_id->name, false);
+        put(&text, ");");
+    }
     put(&text, " end if; exception when duplicate_table or unique_violation then null; "
                "end " STREAM_SQL_TAG);
     return !text.full;

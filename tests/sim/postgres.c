@@ -231,6 +231,12 @@ void postgres_close(struct postgres *postgres)
     free(postgres);
 }
 
+uint64_t postgres_rows(const struct postgres *postgres)
+{
+    (void)postgres;
+    return 0; /* only dedup.scope = global asks */
+}
+
 const char *postgres_name(const struct postgres *postgres)
 {
     (void)postgres;
