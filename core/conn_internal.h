@@ -105,6 +105,7 @@ struct listener {
     int socket;
     unsigned door;
     bool spread, armed, closing;
+    int error;         /* that was logged, and nobody has come in since */
     uint64_t retry_ns; /* arm again at this time; 0: not needed */
 };
 

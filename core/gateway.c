@@ -212,9 +212,10 @@ static void adopt_limits(struct gateway *gateway, const struct config *config)
     gateway->http.body_ns = ns_of(config->limits_body_ms);
     gateway->http.idle_ns = ns_of(config->limits_idle_ms);
     gateway->websocket.idle_ns = ns_of(config->limits_idle_ms);
+    gateway->websocket.message_ns = ns_of(config->limits_body_ms);
     gateway->websocket.close_ns = ns_of(config->limits_header_ms);
     ingest_door_change(gateway->ingest, ns_of(config->auth_leeway_s * 1000), events_rate(config),
-                       gateway->websocket.idle_ns, gateway->websocket.close_ns);
+                       &gateway->websocket);
 }
 
 /* Takes over the present settings; nothing of those before is looked at any more. */
@@ -406,6 +407,7 @@ static bool make_parts(struct gateway *gateway, char *why)
     gateway->websocket = (struct websocket_options){
         .message_bytes = (size_t)node->config->limits_message_bytes,
         .idle_ns = ns_of(node->config->limits_idle_ms),
+        .message_ns = ns_of(node->config->limits_body_ms),
         .close_ns = ns_of(node->config->limits_header_ms),
         .deflate_from = 1024,
     };

@@ -72,6 +72,9 @@ static void failed(struct shard *shard, struct turn *turn, struct listener *list
     if (error == -ECONNABORTED)
         return;
     listener->retry_ns = turn->now_ns + ACCEPT_PAUSE_MS * (uint64_t)NS_PER_MS;
+    if (error == listener->error)
+        return;
+    listener->error = error;
     if (error == -EMFILE || error == -ENFILE)
         log_warn("shard",
                  "shard %u: no descriptors left; new connections wait (LimitNOFILE, fs.file-max)",
@@ -95,10 +98,12 @@ void listener_completed(struct shard *shard, struct turn *turn, const struct com
     if (done->op != RING_ACCEPT)
         return;
     listener->armed = done->more;
-    if (done->result >= 0)
+    if (done->result >= 0) {
+        listener->error = 0;
         accepted(shard, turn, listener, done->result);
-    else
+    } else {
         failed(shard, turn, listener, done->result);
+    }
     if (listener->closing)
         close_listener(shard, listener);
     else if (listener->retry_ns == 0)

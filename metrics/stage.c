@@ -104,8 +104,10 @@ static void let_in(struct metrics_stage *stage, struct visitor *place, uint64_t 
     }
 }
 
-static void prepare(struct metrics_stage *stage, struct pollfd polled[POLL_COUNT])
+/* Returns how many of them are to be looked at: poll() wants no more than RLIMIT_NOFILE. */
+static unsigned prepare(struct metrics_stage *stage, struct pollfd polled[POLL_COUNT])
 {
+    unsigned used = POLL_VISITORS;
     bool open = !stage->door_shut && find_place(stage) != NULL;
     polled[POLL_END] = (struct pollfd){.fd = stage->end, .events = POLLIN};
     polled[POLL_DOOR] = (struct pollfd){.fd = open ? stage->listener : -1, .events = POLLIN};
@@ -114,7 +116,10 @@ static void prepare(struct metrics_stage *stage, struct pollfd polled[POLL_COUNT
         polled[POLL_VISITORS + i] =
             (struct pollfd){.fd = visitor->state == VISITOR_ABSENT ? -1 : visitor->socket,
                             .events = visitor_events(visitor)};
+        if (visitor->state != VISITOR_ABSENT)
+            used = POLL_VISITORS + i + 1;
     }
+    return used;
 }
 
 static int wait_ms(const struct metrics_stage *stage, uint64_t now_ns)
@@ -125,11 +130,11 @@ static int wait_ms(const struct metrics_stage *stage, uint64_t now_ns)
 }
 
 static void serve(struct metrics_stage *stage, const struct pollfd polled[POLL_COUNT],
-                  uint64_t now_ns)
+                  unsigned used, uint64_t now_ns)
 {
-    for (unsigned i = 0; i < VISITORS_MAX; i++)
-        if (polled[POLL_VISITORS + i].revents != 0)
-            visitor_turn(&stage->visitor[i], &stage->source, now_ns);
+    for (unsigned i = POLL_VISITORS; i < used; i++)
+        if (polled[i].revents != 0)
+            visitor_turn(&stage->visitor[i - POLL_VISITORS], &stage->source, now_ns);
     struct visitor *place = polled[POLL_DOOR].revents != 0 ? find_place(stage) : NULL;
     if (place != NULL)
         let_in(stage, place, now_ns);
@@ -140,8 +145,8 @@ static void *run(void *self)
     struct metrics_stage *stage = self;
     struct pollfd polled[POLL_COUNT];
     for (;;) {
-        prepare(stage, polled);
-        int ready = poll(polled, POLL_COUNT, wait_ms(stage, clock_mono_ns()));
+        unsigned used = prepare(stage, polled);
+        int ready = poll(polled, used, wait_ms(stage, clock_mono_ns()));
         must(ready >= 0 || errno == EINTR || errno == ENOMEM);
         if (ready > 0 && polled[POLL_END].revents != 0)
             return NULL;
@@ -149,7 +154,7 @@ static void *run(void *self)
         if (now_ns >= stage->refresh_at_ns)
             refresh(stage, now_ns);
         if (ready > 0)
-            serve(stage, polled, now_ns);
+            serve(stage, polled, used, now_ns);
     }
 }
 

@@ -79,8 +79,8 @@ static void set_deadline(struct tcp *tcp, struct turn *turn)
     uint64_t at = tcp->active_ns + tcp->house->idle_ns;
     if (tcp->released > tcp->acked)
         at = tcp->acked_ns + tcp->house->ack_interval_ns;
-    else if (tcp->begun)
-        at = tcp->active_ns + tcp->house->hello_ns;
+    else if (tcp->begun_ns > 0)
+        at = tcp->begun_ns + tcp->house->hello_ns;
     conn_deadline(tcp->wire.conn, turn, at);
 }
 
@@ -99,7 +99,7 @@ static void deadline(struct wire *wire, struct turn *turn)
     struct tcp *tcp = mine(wire);
     ack_when_due(tcp, turn);
     uint64_t quiet_ns = turn->now_ns - tcp->active_ns;
-    if (tcp->begun && quiet_ns >= tcp->house->hello_ns) {
+    if (tcp->begun_ns > 0 && turn->now_ns - tcp->begun_ns >= tcp->house->hello_ns) {
         (void)tcp_say_error(tcp, turn, EVENT_INVALID_JSON,
                             "the first line did not come to its end");
         conn_finish(wire->conn, turn);
@@ -411,7 +411,8 @@ static ptrdiff_t input(struct wire *wire, struct turn *turn, uint8_t *at, size_t
         if (first < 0)
             return first;
         used += (size_t)first;
-        tcp->begun = tcp->state == STATE_FIRST && used < length;
+        bool begun = tcp->state == STATE_FIRST && used < length;
+        tcp->begun_ns = !begun ? 0 : tcp->begun_ns > 0 ? tcp->begun_ns : turn->now_ns;
         if (tcp->state == STATE_FIRST && first == 0) {
             set_deadline(tcp, turn);
             return (ptrdiff_t)used;

@@ -26,7 +26,6 @@ struct tcp {
     enum ack_level ack;
     enum hello_format format;
     enum state state;
-    bool begun;          /* a first line has begun and not come to its end */
     bool greeting;       /* the welcome waits for the disk, and the values for the welcome */
     bool finishing;      /* acknowledge without waiting for the interval */
     uint32_t skip;       /* length32: bytes of the value to pass over */
@@ -37,6 +36,7 @@ struct tcp {
     uint64_t duplicates; /* among the values judged on this connection … */
     uint64_t released_duplicates; /* … and among the released ones */
     uint64_t active_ns;           /* last input */
+    uint64_t begun_ns; /* when a first line began that has not come to its end; 0: none */
     struct bucket allowance;
     struct hold due; /* what the values since the last hold wait for */
     bool has_due;

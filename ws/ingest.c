@@ -457,12 +457,13 @@ struct ingest_door *ingest_door_open(const struct ingest_options *options)
 }
 
 void ingest_door_change(struct ingest_door *door, uint64_t leeway_ns, struct bucket_rate rate,
-                        uint64_t idle_ns, uint64_t close_ns)
+                        const struct websocket_options *websocket)
 {
     door->options.leeway_ns = leeway_ns;
     door->options.rate = rate;
-    door->options.websocket.idle_ns = idle_ns;
-    door->options.websocket.close_ns = close_ns;
+    door->options.websocket.idle_ns = websocket->idle_ns;
+    door->options.websocket.message_ns = websocket->message_ns;
+    door->options.websocket.close_ns = websocket->close_ns;
 }
 
 void ingest_door_close(struct ingest_door *door)

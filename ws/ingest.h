@@ -39,7 +39,7 @@ NODISCARD struct ingest_door *ingest_door_open(const struct ingest_options *opti
 void ingest_door_close(struct ingest_door *door);
 /* Other limits, for those that are connected too. */
 void ingest_door_change(struct ingest_door *door, uint64_t leeway_ns, struct bucket_rate rate,
-                        uint64_t idle_ns, uint64_t close_ns);
+                        const struct websocket_options *websocket);
 
 /* Changes the connection into a WebSocket of this door. `principal` is copied;
  * NULL: nobody in particular. False: no memory; nothing was changed. */

@@ -331,6 +331,25 @@ static bool go_on(struct websocket *ws, struct turn *turn)
     return true;
 }
 
+static void set_deadline(struct websocket *ws, struct turn *turn, uint64_t due_ns)
+{
+    ws->due_ns = due_ns;
+    conn_deadline(ws->wire.conn, turn, due_ns);
+}
+
+/* A message that has begun may take so long and no longer, however many bytes come meanwhile. The
+ * deadline is moved only where it is too late: not for each message that is cut by the end of a run.
+ */
+static void message_begins(struct websocket *ws, struct turn *turn)
+{
+    uint64_t allowed = ws->options->message_ns;
+    if (allowed == 0 || ws->begun_ns != 0 || ws->state != WEBSOCKET_OPEN)
+        return;
+    ws->begun_ns = turn->now_ns;
+    if (turn->now_ns + allowed < ws->due_ns)
+        set_deadline(ws, turn, turn->now_ns + allowed);
+}
+
 static ptrdiff_t websocket_input(struct wire *wire, struct turn *turn, uint8_t *at, size_t length)
 {
     struct websocket *ws = websocket_of(wire);
@@ -346,7 +365,11 @@ static ptrdiff_t websocket_input(struct wire *wire, struct turn *turn, uint8_t *
         if (more == STEP_MORE || more == STEP_OVER)
             break;
         used += (size_t)more;
+        if (!ws->in_frame && ws->kind == 0)
+            ws->begun_ns = 0;
     }
+    if (ws->in_frame || ws->kind != 0 || used < length)
+        message_begins(ws, turn);
     return end_run(ws, turn, used, length);
 }
 
@@ -360,7 +383,9 @@ static void arm(struct websocket *ws, struct turn *turn, bool pinged)
         due = turn->now_ns + 1;
     if (ws->expires_ns > 0 && ws->expires_ns < due)
         due = ws->expires_ns;
-    conn_deadline(ws->wire.conn, turn, due);
+    if (ws->begun_ns > 0 && ws->begun_ns + ws->options->message_ns < due)
+        due = ws->begun_ns + ws->options->message_ns;
+    set_deadline(ws, turn, due);
 }
 
 static void expire(struct websocket *ws, struct turn *turn)
@@ -393,8 +418,14 @@ static void websocket_deadline(struct wire *wire, struct turn *turn)
         expire(ws, turn);
         return;
     }
-    if (ws->state == WEBSOCKET_STALLED) /* it is we who do not listen */
+    if (ws->state == WEBSOCKET_STALLED) { /* it is we who do not listen */
         ws->heard_ns = turn->now_ns;
+        ws->begun_ns = 0;
+    }
+    if (ws->begun_ns > 0 && turn->now_ns >= ws->begun_ns + ws->options->message_ns) {
+        websocket_close(ws, turn, CLOSE_POLICY, "message takes too long");
+        return;
+    }
     uint64_t silent = turn->now_ns - ws->heard_ns, idle = ws->options->idle_ns;
     if (silent >= idle) {
         websocket_abort(ws, turn);

@@ -51,6 +51,7 @@ enum close_code {
 struct websocket_options {
     size_t message_bytes; /* limits.message_bytes: the longest message, decompressed */
     uint64_t idle_ns;     /* limits.idle_ms: silent this long: gone. Half of it: pinged */
+    uint64_t message_ns;  /* limits.body_ms: how long a message may take to come; 0: no limit */
     uint64_t close_ns;    /* how long the peer may take to answer our close frame */
     size_t deflate_from;  /* messages of so many bytes and more are compressed, if agreed */
 };
@@ -104,6 +105,8 @@ struct websocket {
     struct buf gather;   /* of a message that did not come in one piece */
     uint64_t left;       /* payload bytes of the current data frame still to come */
     uint64_t heard_ns;   /* when bytes last came */
+    uint64_t begun_ns;   /* when the message that has not ended yet began; 0: there is none */
+    uint64_t due_ns;     /* the connection's deadline */
     uint64_t expires_ns; /* monotonic; 0: never. The user sets it before websocket_start() */
     uint32_t mask;       /* of the current frame, turned to its next byte */
     uint16_t close_code;

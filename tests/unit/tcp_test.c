@@ -344,6 +344,21 @@ static void too_fast(void **state)
     end();
 }
 
+/* Byte by byte, each in its time, and never to the end. */
+static void a_hello_by_drops(void **state)
+{
+    (void)state;
+    begin();
+    for (unsigned i = 0; i < 9; i++) {
+        say("{");
+        turn.now_ns += house.hello_ns / 8;
+        if (turn.now_ns >= conn.deadline_ns)
+            conn.wire->ops->deadline(conn.wire, &turn);
+    }
+    expect_said("the first line did not come to its end");
+    end();
+}
+
 /* What there was no room for has not been sent as far as limits.events_per_second goes. */
 static void held_back_costs_nothing(void **state)
 {
@@ -522,6 +537,7 @@ int main(void)
         cmocka_unit_test(nobody_without_a_token),
         cmocka_unit_test(no_room),
         cmocka_unit_test(too_fast),
+        cmocka_unit_test(a_hello_by_drops),
         cmocka_unit_test(held_back_costs_nothing),
         cmocka_unit_test(resume_goes_on),
         cmocka_unit_test(another_shards_producer),

@@ -465,6 +465,40 @@ static void silence(void **state)
     buf_fini(&in);
 }
 
+/* A frame by drops: each byte in time for limits.idle_ms, and never
+ * to the end. Whole messages meanwhile begin the time anew. */
+static void message_by_drops(void **state)
+{
+    static const struct websocket_options hasty = {.message_bytes = LIMIT,
+                                                   .idle_ns = IDLE_NS,
+                                                   .message_ns = IDLE_NS / 4,
+                                                   .close_ns = CLOSE_NS};
+    (void)state;
+    start(&plain);
+    probe.ws.options = &hasty;
+    struct buf whole = one(FIN | FRAME_TEXT, "whole", 5), in = one(FIN | FRAME_TEXT, "drops", 5);
+    for (size_t i = 0; i < in.length; i++) {
+        struct buf one_byte = {.at = in.at + i, .length = 1, .capacity = 1, .max = 1};
+        feed(&one_byte, 0, false);
+        turn.now_ns += IDLE_NS / 80;
+    }
+    feed(&whole, 0, false);
+    struct buf byte = {.at = in.at, .length = 1, .capacity = 1, .max = 1};
+    feed(&byte, 0, false);
+    uint64_t begun = turn.now_ns;
+    turn.now_ns = conn.deadline_ns;
+    conn.wire->ops->deadline(conn.wire, &turn);
+    assert_true(turn.now_ns < begun + IDLE_NS / 4 && probe.ws.state == WEBSOCKET_OPEN);
+    assert_int_equal(conn.deadline_ns, begun + IDLE_NS / 4);
+    turn.now_ns = conn.deadline_ns;
+    fake_forget(&conn);
+    conn.wire->ops->deadline(conn.wire, &turn);
+    assert_int_equal(sent_close(), CLOSE_POLICY);
+    stop();
+    buf_fini(&in);
+    buf_fini(&whole);
+}
+
 static void expiry(void **state)
 {
     (void)state;
@@ -671,6 +705,7 @@ int main(void)
         cmocka_unit_test(close_waits_for_holds),
         cmocka_unit_test(close_unanswered),
         cmocka_unit_test(silence),
+        cmocka_unit_test(message_by_drops),
         cmocka_unit_test(expiry),
         cmocka_unit_test(stalling),
         cmocka_unit_test(closing_while_stalled),
