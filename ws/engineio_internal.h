@@ -77,6 +77,7 @@ struct engineio_session {
     bool extended;    /* … and something else came meanwhile */
     bool probed;      /* the probe has been answered: polls are to end soon */
     bool said_close;  /* by the last poll */
+    bool told_closed; /* the user has been */
     uint8_t secret[SID_RANDOM];
     char sid[SID_LENGTH + 1];
     char address[56];
@@ -130,6 +131,8 @@ void session_discard(struct engineio_session *session, struct turn *turn);
 /* Ends it now: both transports, ops->closed, the memory. */
 void session_close(struct engineio_session *session, struct turn *turn,
                    enum engineio_reason reason);
+/* The client has said that it goes: over for the user, but a poll under way is still answered. */
+void session_leave(struct engineio_session *session, struct turn *turn);
 /* Ends it in the next tick. Needs no turn. */
 void session_die(struct engineio_session *session, enum engineio_reason reason, uint16_t code);
 

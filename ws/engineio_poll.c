@@ -8,7 +8,8 @@
  *
  * Leaving. Client libraries send their close packet while a poll is under way on another
  * connection, and that poll may have had to go to another shard first. So the close waits a moment
- * for it: the poll gets its noop, and only then the POST its answer.
+ * for it: the poll gets its noop, and only then the POST its answer. The user is told at once: the
+ * client may be back before.
  */
 #include "ws/engineio_internal.h"
 
@@ -213,15 +214,6 @@ static enum session_verdict run(struct engineio_session *session, struct turn *t
     return kind == PAYLOAD_END ? VERDICT_TAKEN : VERDICT_PARSE_ERROR;
 }
 
-static void leave(struct engineio_session *session, struct turn *turn)
-{
-    session->state = SESSION_LEAVING;
-    session->reason = ENGINEIO_TRANSPORT_CLOSE;
-    session->beat_ns = 0;
-    session->end_ns = turn->now_ns + ENGINEIO_LEAVE_NS;
-    session_arm(session, turn);
-}
-
 /* What comes of a POST that is the session's `post`, be it parked or just here. */
 static void conclude(struct engineio_session *session, struct turn *turn,
                      enum session_verdict verdict)
@@ -235,7 +227,7 @@ static void conclude(struct engineio_session *session, struct turn *turn,
         return;
     case VERDICT_LEFT:
         if (session->poll == NULL)
-            leave(session, turn);
+            session_leave(session, turn);
         else
             session_close(session, turn, ENGINEIO_TRANSPORT_CLOSE);
         return;

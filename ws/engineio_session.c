@@ -289,9 +289,21 @@ struct engineio_session *session_open(struct engineio *door, struct turn *turn,
     return session;
 }
 
+/* From now on it is nobody's but ours. */
+static void tell_closed(struct engineio_session *session, struct turn *turn,
+                        enum engineio_reason reason)
+{
+    if (session->told_closed)
+        return;
+    session->told_closed = true;
+    session->door->options.ops->closed(session, turn, reason);
+    peer_fini(&session->peer, turn);
+}
+
 static void release(struct engineio_session *session, struct turn *turn)
 {
-    peer_fini(&session->peer, turn);
+    if (!session->told_closed)
+        peer_fini(&session->peer, turn);
     timer_stop(session->door->timers, &session->timer);
     if (list_linked(&session->ending))
         list_remove(&session->ending);
@@ -337,8 +349,18 @@ void session_close(struct engineio_session *session, struct turn *turn, enum eng
     poll_post_end(session, turn, left);
     engineio_socket_close(&session->probe, turn, CLOSE_NORMAL);
     engineio_socket_close(&session->socket, turn, close_code(session, reason));
-    session->door->options.ops->closed(session, turn, reason);
+    tell_closed(session, turn, reason);
     release(session, turn);
+}
+
+void session_leave(struct engineio_session *session, struct turn *turn)
+{
+    session->state = SESSION_LEAVING;
+    session->reason = ENGINEIO_TRANSPORT_CLOSE;
+    session->beat_ns = 0;
+    session->end_ns = turn->now_ns + ENGINEIO_LEAVE_NS;
+    session_arm(session, turn);
+    tell_closed(session, turn, ENGINEIO_TRANSPORT_CLOSE);
 }
 
 void session_die(struct engineio_session *session, enum engineio_reason reason, uint16_t code)
