@@ -167,20 +167,18 @@ bool dashboard_put(const struct dashboard *dashboard, const struct turn *turn, s
 
 /* ── Who is shown ───────────────────────────────────────────────────────────────────────────── */
 
-static bool is_active(const struct dashboard *dashboard, uint32_t seen_s, uint32_t now_s)
+static bool is_active(const struct dashboard *dashboard, int64_t last_us, int64_t now_us)
 {
-    return seen_s != 0 && now_s - seen_s <= dashboard->options.idle_s;
+    return last_us != 0 && now_us - last_us <= (int64_t)dashboard->options.idle_s * 1000000;
 }
 
 /* Of the shards that have seen the user lately the first one shows him. */
 static bool is_ours(const struct dashboard *dashboard, unsigned shard, struct span user,
-                    uint32_t now_s)
+                    int64_t now_us)
 {
-    uint32_t seen_s;
     for (unsigned i = 0; i < shard; i++) {
         const struct users *users = &dashboard->users[i];
-        if (users_seen(users, users_hash(users, user), &seen_s) &&
-            is_active(dashboard, seen_s, now_s))
+        if (is_active(dashboard, users_last_us(users, users_hash(users, user)), now_us))
             return false;
     }
     return true;
@@ -198,7 +196,7 @@ static void show(struct dashboard *dashboard, unsigned shard, struct turn *turn,
 {
     char name[sizeof "user:" + EVENT_TEXT_MAX];
     struct buf *json = &dashboard->json[shard];
-    if (!is_ours(dashboard, shard, user, users_second(turn)))
+    if (!is_ours(dashboard, shard, user, turn->wall_us))
         return;
     json->length = 0;
     if (!dashboard_put(dashboard, turn, user, json))
@@ -217,14 +215,11 @@ static void each_active(struct dashboard *dashboard, unsigned shard, struct turn
                                      struct hub *hub, size_t line))
 {
     struct users *users = &dashboard->users[shard];
-    uint32_t now_s = users_second(turn);
-    for (size_t set = 0; set <= users->mask; set++)
-        for (unsigned way = 0; way < USERS_WAYS; way++) {
-            uint32_t seen_s =
-                atomic_load_explicit(&users->ways[set].seen_s[way], memory_order_relaxed);
-            if (is_active(dashboard, seen_s, now_s))
-                each(dashboard, shard, turn, hub, set * USERS_WAYS + way);
-        }
+    for (size_t line = 0; line < (users->mask + 1) * USERS_WAYS; line++) {
+        int64_t last_us = atomic_load_explicit(&users->line[line].last_us, memory_order_relaxed);
+        if (is_active(dashboard, last_us, turn->wall_us))
+            each(dashboard, shard, turn, hub, line);
+    }
 }
 
 static struct span name_of(const struct users *users, size_t line)

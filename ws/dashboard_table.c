@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counting goes over a group of events twice: the lines that the users are in are under way to the
- * processor while those of the others are looked for.
+ * Counting goes over a group of events three times, so that what each needs from memory is under way
+ * to the processor while the others are looked at: the users' ways, the users' lines, the counts.
+ * What else the shard does in between has driven them out of its caches.
  */
 #include "ws/dashboard_table.h"
+
+#include "core/region.h"
 
 #include <emmintrin.h>
 #include <stdlib.h>
@@ -53,7 +56,7 @@ static inline uint64_t mix(uint64_t one, uint64_t other)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-uint64_t users_hash(const struct users *users, struct span user)
+static inline uint64_t hash_of(const struct users *users, struct span user)
 {
     uint64_t hash;
     if (LIKELY(user.length <= 16)) {
@@ -63,6 +66,11 @@ uint64_t users_hash(const struct users *users, struct span user)
         hash = XXH3_64bits_withSeed(user.at, user.length, users->seed);
     }
     return hash == 0 ? 1 : hash;
+}
+
+uint64_t users_hash(const struct users *users, struct span user)
+{
+    return hash_of(users, user);
 }
 
 /* ── Names of types ─────────────────────────────────────────────────────────────────────────── */
@@ -233,11 +241,11 @@ __attribute__((noinline)) static size_t begin_line(struct users *users, uint64_t
     if (index != SIZE_MAX && LOAD(users->line[index].hash) == hash)
         return index; /* another event of the same group began it */
     struct ways *ways = &users->ways[set_of(users, hash)];
-    unsigned way = 0;
-    for (unsigned i = 0; i < USERS_WAYS; i++)
-        if (LOAD(ways->seen_s[i]) < LOAD(ways->seen_s[way]))
-            way = i;
-    index = set_of(users, hash) * USERS_WAYS + way;
+    size_t first = set_of(users, hash) * USERS_WAYS;
+    index = first;
+    for (unsigned way = 0; way < USERS_WAYS; way++)
+        if (LOAD(users->line[first + way].last_us) < LOAD(users->line[index].last_us))
+            index = first + way;
     struct line *line = &users->line[index];
     STORE(line->hash, 0);
     atomic_thread_fence(memory_order_release); /* nobody takes what follows for the one before */
@@ -247,7 +255,7 @@ __attribute__((noinline)) static size_t begin_line(struct users *users, uint64_t
     STORE(line->other, 0);
     users->name[index].length = (uint8_t)user.length;
     memcpy(users->name[index].text, user.at, user.length);
-    STORE(ways->tag[way], tag_of(hash));
+    STORE(ways->tag[index - first], tag_of(hash));
     atomic_store_explicit(&line->hash, hash, memory_order_release);
     return index;
 }
@@ -257,7 +265,6 @@ static inline void count_one(struct users *users, size_t index, uint64_t hash,
 {
     struct line *line = &users->line[index];
     uint16_t type = type_of(users, event->type);
-    STORE(users->ways[index / USERS_WAYS].seen_s[index % USERS_WAYS], second);
     STORE(line->last_us, turn->wall_us);
     if (UNLIKELY(!count_in(line->type, USERS_TYPES_NEAR, type)))
         count_far(line, &users->detail[index], type);
@@ -282,12 +289,14 @@ void users_count(struct users *users, const struct turn *turn, const struct even
     for (unsigned i = 0; i < judged; i++) {
         if (UNLIKELY(verdicts[i].code != EVENT_ACCEPTED) || events[i].user_id.length == 0)
             continue;
-        uint64_t hash = users_hash(users, events[i].user_id);
-        size_t line = guess_line(users, hash);
-        __builtin_prefetch(&users->line[line], 1);
+        uint64_t hash = hash_of(users, events[i].user_id);
+        __builtin_prefetch(&users->ways[set_of(users, hash)]);
         whose[count_].event = &events[i];
-        whose[count_].hash = hash;
-        whose[count_++].line = line;
+        whose[count_++].hash = hash;
+    }
+    for (unsigned i = 0; i < count_; i++) {
+        whose[i].line = guess_line(users, whose[i].hash);
+        __builtin_prefetch(&users->line[whose[i].line], 1);
     }
     for (unsigned i = 0; i < count_; i++) {
         size_t line = whose[i].line;
@@ -344,13 +353,12 @@ void users_read_log(struct users *users)
 
 /* ── Reading ────────────────────────────────────────────────────────────────────────────────── */
 
-bool users_seen(const struct users *users, uint64_t hash, uint32_t *seen_s)
+int64_t users_last_us(const struct users *users, uint64_t hash)
 {
     size_t index = find_line(users, hash);
     if (index == SIZE_MAX || LOAD(users->line[index].hash) != hash)
-        return false;
-    *seen_s = LOAD(users->ways[index / USERS_WAYS].seen_s[index % USERS_WAYS]);
-    return true;
+        return 0;
+    return LOAD(users->line[index].last_us);
 }
 
 static void read_detail(const struct detail *detail, struct user_sum *out)
@@ -397,22 +405,27 @@ bool users_init(struct users *users, unsigned count, uint64_t seed)
     while (sets * USERS_WAYS / 2 < count) /* so that hardly a set overflows before */
         sets *= 2;
     size_t places = sets * USERS_WAYS;
+    enum { HUGE_PAGE_BYTES = 2 << 20 };
     *users = (struct users){
         .seed = seed, .seed_2 = XXH3_64bits_withSeed(&seed, sizeof seed, seed), .mask = sets - 1};
-    users->ways = aligned_alloc(64, sets * sizeof *users->ways);
-    users->line = aligned_alloc(64, places * sizeof *users->line);
+    /* What every event touches lies together, in huge pages if there are such. */
+    size_t ways = sets * sizeof *users->ways, lines = places * sizeof *users->line;
+    users->region_bytes = ways + lines + USERS_LOG * sizeof *users->log;
+    users->region_bytes += -users->region_bytes & (HUGE_PAGE_BYTES - 1);
+    users->region = region_open(users->region_bytes);
+    if (users->region == NULL)
+        return false;
+    users->ways = users->region;
+    users->line = (struct line *)(void *)((uint8_t *)users->region + ways);
+    users->log = (struct log_record *)(void *)((uint8_t *)users->region + ways + lines);
     users->detail = aligned_alloc(64, places * sizeof *users->detail); /* touched when it is used */
     users->name = malloc(places * sizeof *users->name);                /* likewise */
-    users->log = calloc(USERS_LOG, sizeof *users->log);
     users->type = calloc(USERS_TYPES_MAX, sizeof *users->type);
     users->type_at = calloc((size_t)2 * USERS_TYPES_MAX, sizeof *users->type_at);
     users->quick = calloc(USERS_TYPES_QUICK, sizeof *users->quick);
-    if (users->ways == NULL || users->line == NULL || users->detail == NULL ||
-        users->name == NULL || users->log == NULL || users->type == NULL ||
+    if (users->detail == NULL || users->name == NULL || users->type == NULL ||
         users->type_at == NULL || users->quick == NULL)
         return false;
-    memset(users->ways, 0, sets * sizeof *users->ways);
-    memset(users->line, 0, places * sizeof *users->line);
     must(find_type(users, SPAN("other")) == USERS_TYPE_OTHER);
     must(find_type(users, SPAN("session_end")) == USERS_TYPE_SESSION_END);
     return true;
@@ -420,11 +433,9 @@ bool users_init(struct users *users, unsigned count, uint64_t seed)
 
 void users_fini(struct users *users)
 {
-    free(users->ways);
-    free(users->line);
+    region_close(users->region, users->region_bytes);
     free(users->detail);
     free(users->name);
-    free(users->log);
     free(users->type);
     free(users->type_at);
     free(users->quick);

@@ -3,7 +3,7 @@
  * The users of one shard, as dashboard.c counts and shows them. Written by the shard alone, read by
  * all: every field that changes is atomic, and relaxed. Private to ws/dashboard*.c.
  *
- *   ways     a cache line for 8 users: a part of the hash, and when last seen
+ *   ways     half a cache line for 8 users: a part of the hash of each
  *   line     one a user: who, when last, how many of each of his first types
  *   detail   one a user, begun when he is watched or has more types: series, sessions, more types
  *   log      the last events of all, so that a series does not begin with the watching
@@ -28,14 +28,13 @@ enum {
 };
 
 struct ways {
-    _Alignas(64) _Atomic uint32_t tag[USERS_WAYS]; /* 0: nobody */
-    _Atomic uint32_t seen_s[USERS_WAYS];           /* monotonic; 0: nobody */
+    _Alignas(32) _Atomic uint32_t tag[USERS_WAYS]; /* 0: nobody */
 };
 
 /* Counts stand with their type in front: type << 48 | count; 0: no type yet. */
 struct line {
     _Alignas(64) _Atomic uint64_t hash; /* 0: nobody, or being changed */
-    _Atomic int64_t last_us;            /* wall clock */
+    _Atomic int64_t last_us;            /* wall clock; 0: nobody */
     _Atomic uint64_t type[USERS_TYPES_NEAR];
     _Atomic uint64_t other; /* of types that have no count of their own; and the flags below */
 };
@@ -77,7 +76,9 @@ struct log_record {
 struct users {
     uint64_t seed, seed_2; /* a secret of this start */
     size_t mask;           /* sets of ways - 1 */
-    struct ways *ways;
+    void *region;
+    size_t region_bytes;
+    struct ways *ways; /* these two and the log lie in the region */
     struct line *line;
     struct detail *detail;
     struct user_name *name;
@@ -115,7 +116,7 @@ struct user_sum {
 uint64_t users_hash(const struct users *users, struct span user);
 /* False: not known here. */
 NODISCARD bool users_read(const struct users *users, uint64_t hash, struct user_sum *out);
-NODISCARD bool users_seen(const struct users *users, uint64_t hash, uint32_t *seen_s);
+int64_t users_last_us(const struct users *users, uint64_t hash); /* 0: not known here */
 struct span users_type(const struct users *users, uint16_t type);
 
 static inline uint32_t users_second(const struct turn *turn)
