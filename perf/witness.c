@@ -74,6 +74,7 @@ static void measure(struct bench *bench, const char *name, double seconds)
     do {
         uint64_t spent[3] = {0};
         bench->turn.now_ns = clock_mono_ns();
+        bench->turn.wall_us = clock_wall_us();
         for (unsigned first = 0; first < EVENTS; first += INTAKE_MAX) {
             uint64_t t0 = clock_mono_ns();
             parse(bench, first);
