@@ -154,6 +154,9 @@ static void add_routes(struct gateway *gateway)
                                            .take = take_stream});
     add_route(gateway,
               (struct http_route){
+                  .method = "GET", .path = "/", .context = pages, .handle = page_dashboard});
+    add_route(gateway,
+              (struct http_route){
                   .method = "GET", .path = "/health", .context = pages, .handle = page_health});
     add_route(gateway,
               (struct http_route){

@@ -2,6 +2,7 @@
 #include "core/gateway_pages.h"
 
 #include "core/buf.h"
+#include "metrics/page.h"
 
 #include <stdio.h>
 
@@ -35,6 +36,21 @@ static const char *postgres_state(const struct node *node, bool *good, char reas
         memcpy(reason, why, sizeof why);
     }
     return names[worst];
+}
+
+void page_dashboard(void *context, struct turn *turn, struct http_request *request)
+{
+    (void)context;
+    /* Nothing but what is in the page itself, and its own connections back here. */
+    struct http_response response = {
+        .status = 200,
+        .type = "text/html; charset=utf-8",
+        .headers = SPAN("Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; "
+                        "script-src 'unsafe-inline'; connect-src 'self' ws: wss:; "
+                        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
+                        "Referrer-Policy: no-referrer\r\nCache-Control: no-cache\r\n"),
+        .body = page_dashboard_html()};
+    http_respond(request, turn, &response, NULL);
 }
 
 void page_health(void *context, struct turn *turn, struct http_request *request)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The pages that tell how the node is: GET /health, /livez, /readyz, /stats (CONTRACTS.md 4, HTTP
- * API). One a shard; the handlers' context is a struct gateway_pages.
+ * The pages that tell how the node is: GET /, /health, /livez, /readyz, /stats (CONTRACTS.md 4,
+ * HTTP API). One a shard; the handlers' context is a struct gateway_pages.
  */
 #ifndef CORE_GATEWAY_PAGES_H
 #define CORE_GATEWAY_PAGES_H
@@ -14,6 +14,8 @@ struct gateway_pages {
     const struct intake *intake;
 };
 
+/* The dashboard. It needs no token: what it shows does. */
+void page_dashboard(void *context, struct turn *turn, struct http_request *request);
 /* 200 {status, postgres, redis, uptime_s, version}:
  * "ok", or "degraded" with `reason` while Postgres is away. */
 void page_health(void *context, struct turn *turn, struct http_request *request);
