@@ -77,6 +77,7 @@ cat <<TEXT
 ringmain is up.   HTTP and WebSocket $HTTP   TCP $TCP   metrics $METRICS
 Postgres: psql '$conninfo'
 a token for user demo with every scope: $token
+the dashboard: http://$HTTP/#token=$token
 
 three things to try, from another terminal:
   echo '{"type":"hello","data":{"from":"nc"}}' | nc -N ${TCP/:/ }
