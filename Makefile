@@ -68,8 +68,8 @@ bench-live: deps ## fan-out and echo beside a bare io_uring program, latency, se
 fuzz: deps ## fuzz every codec for a minute each (SECONDS_EACH=60)
 	@exec bash tests/fuzz/run.sh
 
-torture: all ## kill it 1,000 times, Postgres 50 times; count (KILLS=n FAULTS=n)
-	@KILLS=$(or $(KILLS),1000) FAULTS=$(or $(FAULTS),50) bash tests/blackbox/torture_test.sh
+torture: all ## kill it 1,000 times, Postgres 50 times, and worse; count (KILLS=n FAULTS=n PART=…)
+	@exec bash tests/torture/run.sh
 
 sim: ## the engine on simulated hardware (SEEDS=n, SEED=n to replay one)
 	@$(MAKE) --no-print-directory sims

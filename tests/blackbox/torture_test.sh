@@ -49,7 +49,7 @@ torture() {
             fault "$faults" || return 1
             faults=$((faults + 1))
         fi
-        sleep "0.$(printf %03d $((20 + RANDOM % 381)))"
+        sleep "0.$(printf %03d $((20 + RANDOM % 231)))"
         kill_ringmain
         restart_ringmain || return 1
         tell "$kill" "$KILLS" "$faults" "$FAULTS" "$(progress)" $((SECONDS - began))

@@ -16,9 +16,14 @@ static int recover_only(struct kit *kit)
     return spool_recover(&kit->options, &kit->recovery, kit->why);
 }
 
+struct flips {
+    unsigned tried, seen, harmless;
+};
+
 /* One byte is wrong: either it does not matter,
  * or start-up stops and says exactly what is missing. */
-static void check_flip(struct kit *kit, uint64_t offset, unsigned block, bool must_be_seen)
+static void check_flip(struct kit *kit, uint64_t offset, unsigned block, bool must_be_seen,
+                       struct flips *flips)
 {
     char missing[80];
     flip(kit, 1, offset);
@@ -27,6 +32,7 @@ static void check_flip(struct kit *kit, uint64_t offset, unsigned block, bool mu
         assert_false(must_be_seen);
         check_told(kit, 0, 20);
         assert_int_equal(kit->mark, 20);
+        flips->harmless++;
     } else {
         assert_int_equal(result, -EBADMSG);
         assert_non_null(strstr(kit->why, "0000000000000001.seg, bytes"));
@@ -34,35 +40,49 @@ static void check_flip(struct kit *kit, uint64_t offset, unsigned block, bool mu
                        4 * block + 3);
         if (strstr(kit->why, missing) == NULL)
             fail_msg("byte %llu: %s", (unsigned long long)offset, kit->why);
+        flips->seen++;
     }
+    flips->tried++;
     flip(kit, 1, offset);
 }
 
-/* Every bit of a block and of a header is flipped
- * in block_test.c; here, what start-up makes of it. */
+/* The step from one byte to the next that is flipped: with EVERY_BYTE=1 in the environment each is,
+ * which takes minutes with the sanitizers and one without (make torture). */
+static uint64_t step(uint64_t usual)
+{
+    return getenv("EVERY_BYTE") != NULL ? 1 : usual;
+}
+
+/* Every bit of a block and of a header is flipped in block_test.c; here,
+ * what start-up makes of it: of five blocks of four events each. */
 static void test_bytes_flipped(void **state)
 {
     (void)state;
     struct kit kit;
     uint64_t at[6];
+    struct flips flips = {0};
     make_blocks(&kit, 5, at);
     uint8_t bytes[BLOCK_HEADER_BYTES];
-    for (unsigned block = 0; block < 5; block += 2) {
+    for (unsigned block = 0; block < 5; block += (unsigned)step(2)) {
         int file = open_segment(&kit, 1);
         struct block_view view;
         assert_int_equal(pread(file, bytes, sizeof bytes, (off_t)at[block]), sizeof bytes);
         close(file);
         assert_int_equal(block_read(span_of(bytes, sizeof bytes), false, &view), BLOCK_OK);
-        for (uint64_t i = 0; i < view.length; i += i < 130 ? 3 : 47)
-            check_flip(&kit, at[block] + i, block, true);
-        for (uint64_t i = view.length; i < at[block + 1] - at[block]; i += 97)
-            check_flip(&kit, at[block] + i, block, false);
+        for (uint64_t i = 0; i < view.length; i += step(i < 130 ? 3 : 47))
+            check_flip(&kit, at[block] + i, block, true, &flips);
+        for (uint64_t i = view.length; i < at[block + 1] - at[block]; i += step(97))
+            check_flip(&kit, at[block] + i, block, false, &flips);
     }
-    for (uint64_t i = 0; i < at[0]; i += i % (at[0] / 2) < 100 ? 7 : 211)
-        check_flip(&kit, i, 0, false); /* the other copy serves */
-    for (uint64_t i = at[5]; i < KIT_SEGMENT_BYTES; i += 9973)
-        check_flip(&kit, i, 0, false);
+    for (uint64_t i = 0; i < at[0]; i += step(i % (at[0] / 2) < 100 ? 7 : 211))
+        check_flip(&kit, i, 0, false, &flips); /* the other copy serves */
+    for (uint64_t i = at[5]; i < KIT_SEGMENT_BYTES; i += step(9973))
+        check_flip(&kit, i, 0, false, &flips);
     assert_int_equal(recover_only(&kit), 0);
+    printf(
+        "# %u bytes of a spool flipped, one at a time: %u stopped the start, which named the four "
+        "events exactly; at %u nothing was missing; undetected: 0\n",
+        flips.tried, flips.seen, flips.harmless);
     kit_fini(&kit);
 }
 
