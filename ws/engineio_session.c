@@ -52,7 +52,12 @@ static void expect_beat(struct engineio_session *session, struct turn *turn, uin
 /* True: the client has not been heard in time, and the session is gone. */
 static bool beat(struct engineio_session *session, struct turn *turn)
 {
-    if (session->protocol == 3 || session->awaits_pong) {
+    bool silent = session->protocol == 3 || session->awaits_pong;
+    if (silent && session->stall != NULL) { /* it is we who do not listen */
+        expect_beat(session, turn, turn->now_ns);
+        return false;
+    }
+    if (silent) {
         session_close(session, turn, ENGINEIO_PING_TIMEOUT);
         return true;
     }

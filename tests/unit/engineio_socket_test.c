@@ -327,6 +327,8 @@ static void stalled(void **state)
     assert_true(first->throttled);
     hears(first, "");
     was_told("opened 4 ws|");
+    sleep_ms(10 * (INTERVAL_MS + TIMEOUT_MS)); /* its pong is not read: not its fault */
+    hears(first, "T2|");
     fake_open(first, &turn); /* still not */
     assert_true(first->throttled);
     fake_open(first, &turn);

@@ -544,6 +544,15 @@ static void stalled(void **state)
                    "4c\x1e"
                    "4d");
     was_told("T d|");
+    /* A client whose POST waits cannot send its pong: that is not its fault. */
+    stalls = 1000000;
+    post(first, query, "4w");
+    sleep_ms(10 * (INTERVAL_MS + TIMEOUT_MS));
+    was_told("");
+    stalls = 0;
+    settle_all();
+    was_told("T w|");
+    answers(first, "200 ok");
     /* Another POST beside one that waits. */
     stalls = 100;
     post(first, query, "4e");
