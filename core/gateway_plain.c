@@ -9,6 +9,7 @@ void gateway_plain_open(struct gateway_plain *doors, const struct gateway_live *
     struct plain_options options = {
         .hub = live->hub,
         .access = sessions->access,
+        .allowance = live->node->allowance,
         .shard = live->shard,
         .shards = live->node->shards,
         .heartbeat_ns = (uint64_t)config->live_heartbeat_ms * 1000000,
@@ -21,8 +22,14 @@ void gateway_plain_open(struct gateway_plain *doors, const struct gateway_live *
 
 void gateway_plain_adopt(struct gateway_plain *doors, const struct settings *settings)
 {
-    struct plain_settings plain = {settings->cors, settings->config.cors_origins,
-                                   (uint64_t)settings->config.auth_leeway_s * 1000000000};
+    const struct config *config = &settings->config;
+    struct plain_settings plain = {
+        .cors = settings->cors,
+        .origins = config->cors_origins,
+        .leeway_ns = (uint64_t)config->auth_leeway_s * 1000000000,
+        .connections_per_user = (unsigned)config->socketio_connections_per_user,
+        .connections_per_address = (unsigned)config->socketio_connections_per_address,
+    };
     plain_change(&doors->plain, &plain);
 }
 

@@ -5,8 +5,7 @@
 
 #include <stdio.h>
 
-/* The hub's encodings below it are those of plain sockets. */
-enum { FIRST_ENCODING = ENCODINGS_MAX - SOCKETIO_ENCODINGS };
+_Static_assert(ENCODING_SOCKETIO + SOCKETIO_ENCODINGS <= ENCODINGS_MAX, "each namespace has two");
 
 static uint64_t ns_of_ms(int64_t ms)
 {
@@ -58,7 +57,7 @@ static struct socketio_options socketio_options(const struct gateway_sessions *s
         .progress = node->progress,
         .shard = live->shard,
         .shards = node->shards,
-        .encoding = FIRST_ENCODING,
+        .encoding = ENCODING_SOCKETIO,
         .namespaces = config->socketio_namespaces,
         .echo = config->debug_echo,
         .connect_ns = ns_of_ms(config->socketio_connect_timeout_ms),

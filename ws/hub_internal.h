@@ -232,6 +232,8 @@ struct room_name {
     uint8_t text[ROOM_NAME_MAX];
 };
 NODISCARD bool hub_name(const struct hub *hub, struct span room, struct room_name *out);
+/* The same hash, without the copy. */
+NODISCARD bool hub_name_hash(const struct hub *hub, struct span room, uint64_t *out);
 struct room *hub_find_room(const struct hub *hub, uint64_t hash, struct span name);
 void hub_forget_rooms(struct hub *hub, uint64_t now_ns); /* those whose time has come */
 void hub_free_rooms(struct hub *hub);

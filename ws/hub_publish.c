@@ -35,10 +35,8 @@ bool hub_has_audience_of(const struct hub *hub, uint64_t hash)
 
 bool hub_has_audience(const struct hub *hub, struct span room)
 {
-    struct room_name name;
-    if (atomic_load_explicit(&hub->node->rooms, memory_order_acquire) == 0)
-        return false;
-    return hub_name(hub, room, &name) && hub_has_audience_of(hub, name.hash);
+    uint64_t hash;
+    return hub_has_anyone(hub) && hub_name_hash(hub, room, &hash) && hub_has_audience_of(hub, hash);
 }
 
 /* ── A copy to travel ───────────────────────────────────────────────────────────────────────── */

@@ -37,6 +37,21 @@ bool hub_name(const struct hub *hub, struct span room, struct room_name *out)
     return true;
 }
 
+bool hub_name_hash(const struct hub *hub, struct span room, uint64_t *out)
+{
+    struct room_name name;
+    if (room.length > 5 && memcmp(room.at, "user_", 5) == 0) {
+        if (!hub_name(hub, room, &name))
+            return false;
+        *out = name.hash;
+        return true;
+    }
+    if (room.length == 0 || room.length > ROOM_NAME_MAX)
+        return false;
+    *out = hash_of(hub, room.at, room.length);
+    return true;
+}
+
 uint64_t hub_room_hash(const struct hub *hub, struct span prefix, struct span id)
 {
     uint8_t text[ROOM_NAME_MAX];

@@ -17,14 +17,15 @@
  *   error      {"event":"error","data":{"code","message"}}: FORBIDDEN for a room that it may not enter,
  *              UNAUTHORIZED once its token has expired; then it is closed (1008)
  *
- * What is known at once to be forbidden is refused with 403 before anything begins. One door a shard,
- * on its thread.
+ * What is known at once to be forbidden is refused with 403 before anything begins, and with 429 who has
+ * too many connections. One door a shard, on its thread.
  */
 #ifndef WS_PLAIN_H
 #define WS_PLAIN_H
 
 #include "proto/http.h"
 #include "ws/access.h"
+#include "ws/allowance.h"
 #include "ws/hub.h"
 #include "ws/websocket.h"
 
@@ -33,6 +34,7 @@ enum { PLAIN_ROOMS_MAX = 64, PLAIN_TYPES_MAX = 1024 };
 struct plain_options {
     struct hub *hub;
     struct access *access;
+    struct allowance *allowance; /* the node's */
     unsigned shard, shards;
     uint64_t heartbeat_ns; /* live.heartbeat_ms: of an event stream */
     unsigned retry_ms;     /* live.retry_ms: after which a page's EventSource comes back */
@@ -41,9 +43,10 @@ struct plain_options {
 
 /* What may change while it runs. */
 struct plain_settings {
-    const struct cors *cors; /* NULL: no cross-origin headers */
-    const char *origins;     /* cors.origins */
-    uint64_t leeway_ns;      /* auth.leeway_s */
+    const struct cors *cors;                                /* NULL: no cross-origin headers */
+    const char *origins;                                    /* cors.origins */
+    uint64_t leeway_ns;                                     /* auth.leeway_s */
+    unsigned connections_per_user, connections_per_address; /* 0: no limit */
 };
 
 struct plain {

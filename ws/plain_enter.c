@@ -131,6 +131,20 @@ static bool add_own(struct entrance *entrance)
     return true;
 }
 
+/* Are there not too many of them already? They count together with those of Socket.IO. */
+static bool is_allowed(struct entrance *entrance, const char *peer)
+{
+    struct allowance *allowance = entrance->plain->options.allowance;
+    const struct plain_settings *settings = &entrance->plain->settings;
+    uint8_t room[QUOTA_ADDRESS_BYTES];
+    struct span address = quota_address(peer, room), user = span_of_string(entrance_user(entrance));
+    return allowance_enter(allowance, allowance_key(allowance, "address:", address),
+                           settings->connections_per_address, &entrance->address_ticket) &&
+           (user.length == 0 ||
+            allowance_enter(allowance, allowance_key(allowance, "user:", user),
+                            settings->connections_per_user, &entrance->user_ticket));
+}
+
 bool entrance_read(struct entrance *entrance, struct plain *plain, struct turn *turn,
                    struct http_request *request)
 {
@@ -142,6 +156,11 @@ bool entrance_read(struct entrance *entrance, struct plain *plain, struct turn *
     if (good && entrance->wishes == 0 && !add_own(entrance))
         good = no_memory(request, turn);
     read_last_id(entrance, request);
+    if (good && !is_allowed(entrance, conn_peer(request->conn))) {
+        http_refuse_for_now(request, turn, 429, 5, "RATE_LIMITED",
+                            "too many connections of this user or from this address");
+        good = false;
+    }
     if (!good)
         entrance_fini(entrance);
     return good;
@@ -264,6 +283,8 @@ void entrance_go(struct entrance *entrance, struct turn *turn)
 void entrance_fini(struct entrance *entrance)
 {
     forget_wishes(entrance);
+    allowance_leave(entrance->plain->options.allowance, entrance->address_ticket);
+    allowance_leave(entrance->plain->options.allowance, entrance->user_ticket);
     free(entrance->types);
     free(entrance->principal);
     *entrance = (struct entrance){0};

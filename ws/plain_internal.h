@@ -39,7 +39,8 @@ struct entrance {
     struct peer *peer;
     unsigned encoding;
     struct principal *principal; /* NULL: nobody in particular */
-    struct wish *wish;           /* [wishes]; NULL once it is in */
+    uint32_t address_ticket, user_ticket;
+    struct wish *wish; /* [wishes]; NULL once it is in */
     unsigned wishes, waiting;
     bool resumes; /* after `number`, if `known` */
     bool known;

@@ -15,6 +15,7 @@ static struct turn turn;
 static struct hub_node *node;
 static struct hub *hub;
 static struct access *access_;
+static struct allowance *allowance;
 static struct plain plain;
 static struct principal principal;
 static bool has_principal;
@@ -101,8 +102,10 @@ static int set_up(void **state)
                                          .backlog_bytes = 1 << 20,
                                          .answer_users = 10});
     access_ = access_open(&files.directory);
+    allowance = allowance_open(64);
     plain_init(&plain, &(struct plain_options){.hub = hub,
                                                .access = access_,
+                                               .allowance = allowance,
                                                .shards = 2,
                                                .heartbeat_ns = HEARTBEAT_NS,
                                                .retry_ms = 77,
@@ -132,6 +135,7 @@ static int tear_down(void **state)
     fake_fini(&conn, &turn);
     plain_fini(&plain);
     access_close(access_);
+    allowance_close(allowance);
     hub_close(hub);
     hub_node_close(node);
     return 0;
@@ -221,6 +225,34 @@ static void what_is_refused_before_it_begins(void **state)
         sprintf(rooms + strlen(rooms), ",%u", i);
     refused(rooms, 400);
     assert_int_equal(hub_peers(hub), 0);
+}
+
+static void too_many(const char *user, const struct plain_settings *settings)
+{
+    has_principal = true;
+    strcpy(principal.user_id, user);
+    plain_change(&plain, settings);
+    fake_forget(&conn);
+    open_stream("/sse?room=a&token=x");
+    expect("HTTP/1.1 200 ");
+    struct conn first = conn;
+    fake_init(&conn);
+    conn.wire = http_open(&conn, &turn, &house);
+    refused("room=a&token=x", 429);
+    fake_fini(&first, &turn);
+    fake_forget(&conn);
+    open_stream("/sse?room=a&token=x");
+    expect("HTTP/1.1 200 ");
+    fake_fini(&conn, &turn);
+    fake_init(&conn);
+    conn.wire = http_open(&conn, &turn, &house);
+}
+
+static void no_more_than_so_many(void **state)
+{
+    (void)state;
+    too_many("", &(struct plain_settings){.origins = "", .connections_per_address = 1});
+    too_many("u", &(struct plain_settings){.origins = "", .connections_per_user = 1});
 }
 
 static void a_page_of_another_origin(void **state)
@@ -509,6 +541,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(what_is_refused_before_it_begins),
+        CASE(no_more_than_so_many),
         CASE(a_page_of_another_origin),
         CASE(a_stream),
         CASE(a_socket),
