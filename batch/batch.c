@@ -276,6 +276,18 @@ enum batch_added batch_add(struct batch *batch, const struct batch_part *part)
     return lend ? BATCH_LENT : BATCH_COPIED;
 }
 
+void batch_order(struct batch *batch, const struct targets *targets)
+{
+    for (uint32_t i = 1; i < batch->lots; i++) {
+        struct lot lot = batch->lot[i];
+        const char *sql = targets->at[lot.target].copy_sql;
+        uint32_t at = i;
+        for (; at > 0 && strcmp(targets->at[batch->lot[at - 1].target].copy_sql, sql) > 0; at--)
+            batch->lot[at] = batch->lot[at - 1];
+        batch->lot[at] = lot;
+    }
+}
+
 /* ── Loans ──────────────────────────────────────────────────────────────────────────────────── */
 
 static uint32_t stretch_end(const struct batch *batch, uint32_t index)

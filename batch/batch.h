@@ -103,6 +103,10 @@ enum batch_added { BATCH_COPIED, BATCH_LENT, BATCH_MALFORMED = -1 };
  * or name a stream that there is not; nothing was added. */
 NODISCARD enum batch_added batch_add(struct batch *batch, const struct batch_part *part);
 
+/* Nothing is added any more: puts the lots in the order of their statements, which is the same for
+ * all who write these tables, so that two who wait for one another's rows wait in the same order. */
+void batch_order(struct batch *batch, const struct targets *targets);
+
 /* Gives every loan to `give`, after which the pieces' bytes are gone … */
 typedef void batch_give(void *context, uint16_t source, struct block *block);
 void batch_return(struct batch *batch, batch_give *give, void *context);

@@ -354,6 +354,7 @@ static enum outcome store(struct writer *writer)
     unsigned checkpoints = advance(writer, batch, &dead_at);
     writer->gathering = batch == &writer->batch[0] ? &writer->batch[1] : &writer->batch[0];
     writer->full = false;
+    batch_order(batch, &writer->targets);
     struct store_job job = {.node = writer->options.node,
                             .checkpoint = writer->checkpoint,
                             .checkpoints = checkpoints,

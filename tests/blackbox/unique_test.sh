@@ -44,25 +44,30 @@ same "the index was made with its table" t \
     "$(sql "select exists (select from pg_index where indrelid = 'events'::regclass and indisunique)")"
 
 # ── the same events to both, both killed on the way ──
-"$PYTHON" -c 'for n in range(60000): print("{\"id\":\"id-%d\",\"type\":\"t\",\"data\":{\"n\":%d}}" % (n * 7919 % 60000, n))' >"$TMP/one"
+"$PYTHON" -c '
+for n in range(60000):
+    print("{\"id\":\"id-%d\",\"type\":\"%s\",\"data\":{\"n\":%d}}" % (n * 7919 % 60000, "item_added" if n % 2 else "t", n))' >"$TMP/one"
 sort -R --random-source=<(yes) "$TMP/one" >"$TMP/other"
 use a; send "$TMP/one" --connections 2 >"$TMP/send.a" 2>&1 & sender_a=$!
 use b; send "$TMP/other" --connections 2 >"$TMP/send.b" 2>&1 & sender_b=$!
-some() { [ "$(sql 'select count(*) from events')" -ge "$1" ]; }
+all="(select id, (data->>'n')::bigint as n from events union all select id, (metadata->>'n')::bigint from cart_events) x"
+some() { [ "$(sql "select count(*) from $all")" -ge "$1" ]; }
 for n in 1 2 3 4 5; do
-    until_true 60 some $((n * 4000)) || not_ok "$((n * 4000)) rows came" "$(sql 'select count(*) from events')"
-    [ $((n % 2)) = 0 ] && kill_again a || kill_again b
+    until_true 60 some $((n * 4000)) || not_ok "$((n * 4000)) rows came" "$(sql "select count(*) from $all")"
+    if [ $((n % 2)) = 0 ]; then kill_again a; else kill_again b; fi
+    sql "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'ringmain'" >"$TMP/said"
 done
 wait "$sender_a"; same "all was acknowledged by one node" 0 $?
 wait "$sender_b"; same "and by the other" 0 $?
-check "each id is stored" until_sql 60000 'select count(distinct id) from events'
+check "each id is stored" until_sql 60000 "select count(distinct id) from $all"
 drained() { use "$1"; [ "$(metric ringmain_spool_pending_events)" = 0 ]; }
 check "one node's spool is stored" until_true 60 drained a
 check "and the other's" until_true 60 drained b
-same "once" '60000|60000' "$(sql 'select count(*), count(distinct id) from events')"
-same "and whole" '1799970000' "$(sql "select sum((data->>'n')::bigint) from events")"
+same "once" '60000|60000' "$(sql "select count(*), count(distinct id) from $all")"
+same "and whole" '1799970000' "$(sql "select sum(n) from $all")"
 use a; doubles=$(metric ringmain_events_stored_before_total)
 use b; check "what was there already is counted" test $((doubles + $(metric ringmain_events_stored_before_total))) -ge 1000
+same "nobody locked anybody out" 0 "$(sql 'select deadlocks from pg_stat_database where datname = current_database()')"
 same "no dead letters" 0 "$(sql 'select count(*) from ringmain_dead_letters')"
 
 # ── past the window, and after a restart without a spool: as if it were another node ──
@@ -73,8 +78,8 @@ a=()
 start_node a
 use a
 same "an id that only the table knows is accepted" '{"accepted":1,"duplicates":0,"rejected":[]}' \
-    "$(curl -s --max-time 20 "http://$HTTP/events?ack=stored" -d '{"id":"id-1","type":"t"}')"
-same "and not stored again" 1 "$(sql "select count(*) from events where id = 'id-1'")"
+    "$(curl -s --max-time 20 "http://$HTTP/events?ack=stored" -d '{"id":"id-0","type":"t"}')"
+same "and not stored again" 1 "$(sql "select count(*) from events where id = 'id-0'")"
 same "streams without an id go as ever" 202 "$(curl -s -o /dev/null -w '%{http_code}' --max-time 20 "http://$HTTP/messages?ack=stored" \
     -d '{"user_id":1,"channel_id":1,"content":"x"}')"
 

@@ -205,6 +205,38 @@ static void nonsense_is_refused(void **state)
     batch_fini(&batch);
 }
 
+/* Whatever came first: all who write two tables do so in the same order. */
+static void lots_are_put_in_the_order_of_their_statements(void **state)
+{
+    (void)state;
+    static uint8_t bytes[BLOCK_BYTES_MAX];
+    struct spool_stream at[5];
+    for (unsigned i = 0; i < COUNT_OF(at); i++)
+        at[i].copy_sql =
+            (char *)(uintptr_t)(const char *[]){"COPY b", "", "COPY a", "", "COPY c"}[i];
+    struct targets targets = {at, COUNT_OF(at)};
+    struct block_view view = make_block(bytes, 100);
+    struct batch batch;
+    assert_int_equal(batch_init(&batch, ROWS_MAX, 1 << 20), 0);
+    struct batch_part part = {
+        .view = &view, .target = target_of, .targets = 3, .from = 100, .rows = ROWS, .source = 3};
+    assert_int_equal(batch_add(&batch, &part), BATCH_COPIED);
+    batch_order(&batch, &targets);
+    assert_int_equal(batch.lots, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t sequence;
+        uint16_t source;
+        assert_int_equal(batch.lot[i].target, ((uint16_t[]){2, 0, 4}[i]));
+        assert_true(batch_row_at(&batch, i, 1, &source, &sequence));
+        assert_int_equal(target_of[stream_of(sequence)], batch.lot[i].target);
+    }
+    batch_reset(&batch);
+    assert_int_equal(batch_add(&batch, &part), BATCH_COPIED);
+    check_rows(&batch, 100, 100 + ROWS, UINT64_MAX);
+    batch_reset(&batch);
+    batch_fini(&batch);
+}
+
 static void targets_are_kept_once(void **state)
 {
     (void)state;
@@ -225,9 +257,12 @@ static void targets_are_kept_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_range_of_a_block), cmocka_unit_test(blocks_follow_one_another),
-        cmocka_unit_test(large_blocks_are_lent),  cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(every_range_of_a_block),
+        cmocka_unit_test(blocks_follow_one_another),
+        cmocka_unit_test(large_blocks_are_lent),
+        cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(targets_are_kept_once),
+        cmocka_unit_test(lots_are_put_in_the_order_of_their_statements),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
