@@ -40,7 +40,7 @@ SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sim/*.c))
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help deps run test units fuzzers sims perfs bench bench-live fuzz sim torture lint layers format clean
+.PHONY: all help deps run test units fuzzers sims perfs bench bench-live fuzz sim mutants torture lint layers format clean
 
 all: $(OUT)/ringmain ## build the program (BUILD=release|debug|asan|tsan)
 
@@ -74,6 +74,9 @@ torture: all ## kill it 1,000 times, Postgres 50 times, and worse; count (KILLS=
 sim: ## the engine on simulated hardware (SEEDS=n, SEED=n to replay one)
 	@$(MAKE) --no-print-directory sims
 	@$(OUT)/tests/sim/sim
+
+mutants: sims ## bugs that the simulation has to see, planted one by one
+	@exec bash tests/mutants/run.sh
 
 lint: layers ## layers, form, static analysis
 	@exec bash tests/lint.sh

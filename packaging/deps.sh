@@ -3,7 +3,7 @@
 set -eu
 packages="gcc clang make pkg-config liburing-dev libpq-dev libjwt-dev libinih-dev zlib1g-dev libxxhash-dev libssl-dev
  node-llhttp libcmocka-dev libclang-rt-14-dev clang-format clang-tidy postgresql postgresql-client curl
- netcat-openbsd nodejs npm python3 python3-websockets python3-psycopg2 gnuplot-nox openssl procps git"
+ netcat-openbsd nodejs npm python3 python3-websockets python3-psycopg2 gnuplot-nox openssl procps git patch"
 command -v dpkg-query >/dev/null || { echo "deps: not a Debian system: install the equivalents of:$packages" >&2; exit 0; }
 missing=
 for package in $packages; do

@@ -74,7 +74,10 @@ if part sanitizers; then
     build BUILD=tsan build/tsan/tests/unit/{mail,dedup,shard}_test && units tsan
 fi
 if part sim; then
-    build BUILD=release sims && run "simulation" timeout 300 build/release/tests/sim/sim
+    if build BUILD=release sims; then
+        run "simulation" timeout 300 build/release/tests/sim/sim
+        run "planted bugs" timeout 300 env SHORT=1 bash tests/mutants/run.sh
+    fi
 fi
 if part blackbox; then
     for script in tests/blackbox/*_test.sh; do

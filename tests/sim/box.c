@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAIL_LETTERS = 1024, DEDUP_IDS = 2048 };
+enum { MAIL_LETTERS = 1024, DEDUP_IDS = 2048, REMOVALS_A_CHECK = 6 };
 
 /* ── Recovery ───────────────────────────────────────────────────────────────────────────────── */
 
@@ -358,6 +358,11 @@ int box_boot(struct box *box)
     if (result != 0 || !world.power)
         return refused(box, result != 0 ? result : -EIO);
     box->up = true;
+    uint64_t boot = spool_directory_boot(box->directory);
+    if (boot <= box->boot_seen)
+        blame("boot %llu comes after boot %llu", (unsigned long long)boot,
+              (unsigned long long)box->boot_seen);
+    box->boot_seen = boot;
     check_spool(box, "after a start");
     return 0;
 }
@@ -443,6 +448,9 @@ void box_work(struct box *box)
     for (unsigned i = 0; i < box->options.shards && world.power; i++)
         if (world.ring[i] != NULL && ring_next_ns(world.ring[i]) <= world.now_ns)
             ring_work(world.ring[i]);
+    if (world.removed && world.power && once_in(REMOVALS_A_CHECK))
+        box_check_image(box);
+    world.removed = false;
     unsigned first = (unsigned)below(box->options.shards);
     for (unsigned i = 0; i < box->options.shards && world.power; i++) {
         struct seat *seat = &box->seat[(first + i) % box->options.shards];

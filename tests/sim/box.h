@@ -55,6 +55,7 @@ struct box {
     struct seat seat[WORLD_SHARDS_MAX];
     bool up, stopping;
     unsigned boots;
+    uint64_t boot_seen; /* the last number of a boot that came up */
     char why[512];
 };
 

@@ -113,6 +113,6 @@ void check_image(struct box *box)
     ledger_look(box->ledger);
     for (unsigned i = 0; i < box->options.shards; i++)
         check_image_shard(box, directory, i);
-    ledger_looked(box->ledger, "in the durable image, just after the acknowledgement");
+    ledger_looked(box->ledger, "in the durable image");
     spool_directory_close(directory);
 }

@@ -72,10 +72,11 @@ _Noreturn static void work(struct board *board, struct hand *hand, bool (*run)(u
 static void start(struct board *board, struct hand *hand, bool (*run)(uint64_t))
 {
     fflush(stdout);
-    hand->process = fork();
-    must(hand->process >= 0);
-    if (hand->process == 0)
+    pid_t process = fork();
+    must(process >= 0);
+    if (process == 0)
         work(board, hand, run);
+    hand->process = process; /* the board is the child's too: only one of us writes it down */
 }
 
 /* ── The one who waits for them ─────────────────────────────────────────────────────────────── */

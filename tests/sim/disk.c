@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What nobody waits for fails more often. */
+enum { REMOVALS_FAIL = 10 };
+
 struct descriptor {
     struct inode *inode;
     bool open, locks, direct;
@@ -329,6 +332,7 @@ int disk_sync(int number)
     if (inode->directory == NULL) {
         inode_sync(inode);
     } else {
+        world.removed = world.removed || directory_removes(inode->directory, ".seg");
         directory_sync(inode->directory);
         collect(world.disk);
     }
@@ -354,7 +358,7 @@ int disk_lock(int number)
 
 /* ── Names ──────────────────────────────────────────────────────────────────────────────────── */
 
-static int begin_change(int directory, enum io *io, struct directory **in)
+static int begin_change(int directory, enum io *io, struct directory **in, unsigned fails)
 {
     *io = world_io();
     if (*io == IO_DEAD)
@@ -362,7 +366,7 @@ static int begin_change(int directory, enum io *io, struct directory **in)
     *in = directory_of(directory);
     if (*in == NULL)
         return -ENOTDIR;
-    if (!faulty(world.faults.names_fail))
+    if (!faulty(fails))
         return 0;
     saw(SAW_NAMES_FAILED);
     return -EIO;
@@ -372,7 +376,7 @@ int disk_make_directory(int directory, const char *name)
 {
     enum io io;
     struct directory *in;
-    int result = begin_change(directory, &io, &in);
+    int result = begin_change(directory, &io, &in, world.faults.names_fail);
     if (result < 0)
         return result;
     if (names_find(&in->now, plain(name)) == NULL)
@@ -384,7 +388,7 @@ int disk_rename(int directory, const char *from, const char *to)
 {
     enum io io;
     struct directory *in;
-    int result = begin_change(directory, &io, &in);
+    int result = begin_change(directory, &io, &in, world.faults.names_fail);
     if (result < 0)
         return result;
     if (names_find(&in->now, from) == NULL)
@@ -397,7 +401,7 @@ int disk_unlink(int directory, const char *name)
 {
     enum io io;
     struct directory *in;
-    int result = begin_change(directory, &io, &in);
+    int result = begin_change(directory, &io, &in, REMOVALS_FAIL * world.faults.names_fail);
     if (result < 0)
         return result;
     if (names_find(&in->now, name) == NULL)

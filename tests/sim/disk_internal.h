@@ -83,6 +83,7 @@ struct inode *names_find(const struct names *names, const char *name);
 void directory_put(struct directory *directory, const char *name, struct inode *inode);
 void directory_rename(struct directory *directory, const char *from, const char *to);
 void directory_unlink(struct directory *directory, const char *name);
+bool directory_removes(const struct directory *directory, const char *ending);
 void directory_sync(struct directory *directory);
 void directory_crash(struct directory *directory, bool cruel);
 

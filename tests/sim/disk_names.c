@@ -82,6 +82,15 @@ void directory_unlink(struct directory *directory, const char *name)
     remove_name(&directory->now, name);
 }
 
+/* Is the removal of such a file among what has not been synced yet? */
+bool directory_removes(const struct directory *directory, const char *ending)
+{
+    for (unsigned i = 0; i < directory->changes; i++)
+        if (directory->change[i].inode == NULL && strstr(directory->change[i].name, ending) != NULL)
+            return true;
+    return false;
+}
+
 void directory_sync(struct directory *directory)
 {
     names_copy(&directory->durable, &directory->now);

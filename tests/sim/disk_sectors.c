@@ -236,6 +236,14 @@ static void cut(struct inode *inode, uint64_t length)
     hold(&last->platter, last->cache);
 }
 
+/* The power went while it was written: it is neither the old one nor the new one. */
+static void damage(struct leaf *leaf, unsigned sector)
+{
+    uint64_t at = below(once_in(2) ? 128 : SECTOR); /* a header is what stands at its beginning */
+    own(&leaf->platter)[sector * SECTOR + at] ^= (uint8_t)between(1, 255);
+    saw(SAW_SECTORS_DAMAGED);
+}
+
 static void crash_leaf(struct leaf *leaf, uint64_t survives)
 {
     for (unsigned i = 0; i < PAGE_SECTORS && (leaf->dirty | leaf->dropped) != 0; i++) {
@@ -244,6 +252,8 @@ static void crash_leaf(struct leaf *leaf, uint64_t survives)
             settle(leaf, i, kept);
         if (dirty)
             saw(kept ? SAW_SECTORS_KEPT : SAW_SECTORS_LOST);
+        if (kept && once_in(leaf->platter == NULL ? 64 : 4))
+            damage(leaf, i);
     }
     hold(&leaf->cache, leaf->platter);
 }

@@ -163,10 +163,16 @@ void ledger_looked(const struct ledger *ledger, const char *where)
     }
 }
 
+static void check_end(const struct fact *fact, unsigned producer, unsigned number)
+{
+    bool may_be_missing = fact->given_up && !fact->told;
+    if (!fact->bad && times(fact) != 1 && !(may_be_missing && times(fact) == 0))
+        blame("p%u-%u is stored %u times at the end", producer, number, times(fact));
+}
+
 void ledger_close(const struct ledger *ledger)
 {
     for (unsigned i = 0; i < PRODUCERS_MAX; i++)
         for (unsigned j = 0; j < ledger->events[i]; j++)
-            if (!ledger->fact[i][j].bad && times(&ledger->fact[i][j]) != 1)
-                blame("p%u-%u is stored %u times at the end", i, j, times(&ledger->fact[i][j]));
+            check_end(&ledger->fact[i][j], i, j);
 }

@@ -34,6 +34,7 @@ enum poison {
 struct fact {
     bool bad;        /* it must be refused at the door */
     bool told;       /* somebody was told that it is safe */
+    bool given_up;   /* its producer will not send it again */
     bool was_stored; /* some time; a fail-over may have taken it away */
     enum poison poison;
     uint8_t stored, buried, found;

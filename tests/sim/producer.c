@@ -13,7 +13,7 @@ enum {
     OUT_MAX = 160 * 1024,
     VALUE_MAX = 80 * 1024,
     LINE_MAX_BYTES = 1024,
-    CHECK_IN = 24,
+    CHECK_IN = 32,
 };
 #define PATIENCE_NS MILLISECONDS(4000)
 
@@ -318,6 +318,13 @@ static void off(struct client *client)
     client->due_ns = world.now_ns + MICROSECONDS(between(100, 60000));
 }
 
+static void give_up(struct client *client)
+{
+    for (; client->acked < client->most; client->acked++)
+        if (client->value[client->acked].bad == GOOD)
+            client->ledger->fact[client->options.index][client->acked].given_up = true;
+}
+
 static void dial(struct client *client)
 {
     struct net_client as = {client, leaving, wake};
@@ -328,6 +335,8 @@ static void dial(struct client *client)
         return;
     }
     client->out_start = client->out_end = 0;
+    if (client->options.forgetful)
+        give_up(client);
     client->base = client->next = client->acked;
     client->told = client->options.named ? client->told : client->acked;
     client->heard_ns = world.now_ns;
@@ -411,6 +420,12 @@ void client_hurry(struct client *client)
 {
     client->options.think_ns = client->think_ns = 0;
     client->due_ns = world.now_ns;
+}
+
+void client_ask_again(struct client *client)
+{
+    if (client->options.named && client->state == STATE_DONE)
+        off(client);
 }
 
 void client_watch(struct client *client, void *self, void (*check)(void *self))

@@ -67,7 +67,7 @@ static const struct scenario scenarios[] = {
      false,
      true},
     {"a small spool holds producers back and frees what is stored",
-     {.slow = 2000,
+     {.slow = 6000,
       .postgres_away = 25000,
       .crash = 15000,
       .kill = 5000,
@@ -118,7 +118,7 @@ static struct box_options draw_box(bool tight)
         .segment_bytes = SEGMENT_BYTES,
         .bytes_max = (tight ? between(4, 6) : 64) * SEGMENT_BYTES,
         .memory_bytes = (tight ? 13 : 24) * UINT64_C(262144),
-        .retain_us = tight || once_in(2) ? (int64_t)below(300000) : LONG_US,
+        .retain_us = tight || once_in(2) ? (int64_t)below(once_in(2) ? 1000 : 300000) : LONG_US,
         .in_flight = (unsigned)between(1, 4),
         .receive_buffers = 1u << between(1, 4),
         .receive_bytes = (unsigned)between(1, 16) * 512,
@@ -139,12 +139,13 @@ static struct client_options draw_client(unsigned index, const struct scenario *
                                          bool short_memory)
 {
     bool tight = scenario->tight;
-    bool named = short_memory || once_in(2);
+    bool named = once_in(2), forgetful = !named && (short_memory || once_in(4));
     struct client_options options = {
         .index = index,
         .values = (unsigned)between(5, tight ? 60 : 25),
         .named = named,
-        .with_ids = !named || (!short_memory && once_in(3)),
+        .with_ids = !short_memory && !forgetful && (!named || once_in(3)),
+        .forgetful = forgetful,
         .length32 = once_in(3),
         .stored = once_in(3),
         .window = 1u << below(7),
@@ -379,6 +380,10 @@ static void live(struct run *run)
     ledger_close(&run->ledger);
     box_stop(&run->box);
     if (!go_until(run, is_down, "the stop") || !go_until(run, is_up, "the last start"))
+        return;
+    for (unsigned i = 0; i < run->clients; i++)
+        client_ask_again(run->client[i]);
+    if (!go_until(run, all_done, "what named producers ask"))
         return;
     uint64_t epoch = spool_directory_epoch(run->box.directory);
     for (unsigned i = 0; i < run->box.options.shards; i++)

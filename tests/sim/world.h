@@ -37,6 +37,7 @@ enum { WORLD_SHARDS_MAX = 2 };
     SIGHT(TORN_TAILS, "torn tails dropped by a recovery")                                          \
     SIGHT(SECTORS_LOST, "sectors that a crash lost")                                               \
     SIGHT(SECTORS_KEPT, "unsynced sectors that survived one")                                      \
+    SIGHT(SECTORS_DAMAGED, "unsynced sectors that survived damaged")                               \
     SIGHT(NAMES_LOST, "names that a crash lost")                                                   \
     SIGHT(SYNCS_FAILED, "failed fsyncs")                                                           \
     SIGHT(SECTORS_DROPPED, "sectors that a failed fsync dropped")                                  \
@@ -60,7 +61,7 @@ enum { WORLD_SHARDS_MAX = 2 };
     SIGHT(DUPLICATES, "duplicates found")                                                          \
     SIGHT(REJECTS, "values refused")                                                               \
     SIGHT(ACKS, "acknowledgements")                                                                \
-    SIGHT(IMAGES_CHECKED, "durable images recovered behind an acknowledgement")                    \
+    SIGHT(IMAGES_CHECKED, "durable images recovered")                                              \
     SIGHT(POSTGRES_AWAY, "times that Postgres was away")                                           \
     SIGHT(SESSIONS_BROKEN, "connections to Postgres that broke")                                   \
     SIGHT(COMMITS_LOST, "commits of unknown outcome: never applied")                               \
@@ -112,6 +113,7 @@ struct world {
     bool cruel;        /* the machine went, and nothing unsynced survives */
     bool crash_at_ack; /* the power goes when the next acknowledgement has left */
     bool looking;      /* a check is under way: no faults, no crash */
+    bool removed;      /* a segment has gone for good since the last look */
     uint64_t io_left;  /* I/O calls until the power goes; 0: it stays */
     struct faults faults;
     struct disk *disk;
