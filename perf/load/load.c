@@ -124,11 +124,9 @@ static size_t api_request(const struct load *load, uint32_t number, uint64_t due
     int length = snprintf(body, sizeof body, "{\"to\":%s,\"event\":\"load\",\"data\":\"%s\"}",
                           load->target, text);
     return (size_t)sprintf(out,
-                           "POST /api/publish HTTP/1.1\r\nHost: load.test\r\n%s%s%s"
+                           "POST /api/publish HTTP/1.1\r\nHost: load.test\r\n"
                            "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-                           load->tokens ? "Authorization: Bearer " : "",
-                           load->tokens ? load->token[0] : "", load->tokens ? "\r\n" : "", length,
-                           body);
+                           length, body);
 }
 
 static void publish(struct load *load, unsigned count, uint64_t due_ns, uint64_t step_ns)
