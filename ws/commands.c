@@ -120,11 +120,16 @@ static bool is_object(const struct call *call)
 
 /* ── Waiting ────────────────────────────────────────────────────────────────────────────────── */
 
+static void free_command(struct command *command)
+{
+    buf_fini(&command->text);
+    free(command);
+}
+
 void command_stop(struct command *command)
 {
     list_remove(&command->link);
-    buf_fini(&command->text);
-    free(command);
+    free_command(command);
 }
 
 static void decide(struct command *command, struct turn *turn, enum access_answer answer)
@@ -179,10 +184,11 @@ void commands_rebind(struct socketio_socket *socket)
 
 void commands_drop(struct socketio_socket *socket)
 {
-    while (!list_empty(&socket->commands)) {
-        struct command *command = LIST_ENTRY(socket->commands.next, struct command, link);
+    struct list *link;
+    while ((link = list_take(&socket->commands)) != NULL) {
+        struct command *command = LIST_ENTRY(link, struct command, link);
         access_forget(socket->client->door->options.access, &command->request);
-        command_stop(command);
+        free_command(command);
     }
 }
 

@@ -32,17 +32,14 @@ void socketio_answer_when_durable(struct socketio_socket *socket, struct turn *t
     list_append(&socket->acks, &ack->mine);
 }
 
-static void drop(struct ack *ack)
-{
-    list_remove(&ack->all);
-    list_remove(&ack->mine);
-    free(ack);
-}
-
 void socketio_acks_drop(struct socketio_socket *socket)
 {
-    while (!list_empty(&socket->acks))
-        drop(LIST_ENTRY(socket->acks.next, struct ack, mine));
+    struct list *link;
+    while ((link = list_take(&socket->acks)) != NULL) {
+        struct ack *ack = LIST_ENTRY(link, struct ack, mine);
+        list_remove(&ack->all);
+        free(ack);
+    }
 }
 
 static bool is_durable(const struct socketio *door, const struct ticket *ticket)
@@ -53,11 +50,15 @@ static bool is_durable(const struct socketio *door, const struct ticket *ticket)
 
 void socketio_release(struct socketio *door, struct turn *turn)
 {
-    while (!list_empty(&door->acks)) {
-        struct ack *ack = LIST_ENTRY(door->acks.next, struct ack, all);
-        if (!is_durable(door, &ack->ticket))
+    struct list *link;
+    while ((link = list_take(&door->acks)) != NULL) {
+        struct ack *ack = LIST_ENTRY(link, struct ack, all);
+        if (!is_durable(door, &ack->ticket)) {
+            list_prepend(&door->acks, link);
             return;
+        }
         socketio_answer(ack->socket, turn, ack->id, span_of(ack->arguments, ack->length), NULL, 0);
-        drop(ack);
+        list_remove(&ack->mine);
+        free(ack);
     }
 }

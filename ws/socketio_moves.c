@@ -245,9 +245,10 @@ void moves_forget(struct moves *moves, struct socketio_socket *socket)
 
 /* ── A lends ────────────────────────────────────────────────────────────────────────────────── */
 
-static void end_loan(struct loan *loan)
+/* One that is in the list no longer. */
+static void free_loan(struct list *link)
 {
-    list_remove(&loan->link);
+    struct loan *loan = LIST_ENTRY(link, struct loan, link);
     free(loan->rooms);
     free(loan);
 }
@@ -307,7 +308,8 @@ static void give_back(struct moves *moves, struct loan *loan)
     for (unsigned i = 0; i < options->shards; i++)
         if (i != options->shard && i != loan->b)
             post(moves, i, make_note(NOTE_CLEAR, loan->b, options->shard, loan->move));
-    end_loan(loan);
+    list_remove(&loan->link);
+    free_loan(&loan->link);
 }
 
 static void take_mark(struct moves *moves, const struct move_note *mark)
@@ -324,11 +326,13 @@ static void take_mark(struct moves *moves, const struct move_note *mark)
 
 void moves_tick(struct moves *moves, struct turn *turn)
 {
-    while (!list_empty(&moves->loans)) {
-        struct loan *oldest = LIST_ENTRY(moves->loans.next, struct loan, link);
-        if (turn->now_ns < oldest->until_ns)
+    struct list *oldest;
+    while ((oldest = list_take(&moves->loans)) != NULL) {
+        if (turn->now_ns < LIST_ENTRY(oldest, struct loan, link)->until_ns) {
+            list_prepend(&moves->loans, oldest);
             return;
-        end_loan(oldest);
+        }
+        free_loan(oldest);
     }
 }
 
@@ -393,7 +397,8 @@ void moves_close(struct moves *moves)
     if (moves == NULL)
         return;
     must(list_empty(&moves->moves));
-    while (!list_empty(&moves->loans))
-        end_loan(LIST_ENTRY(moves->loans.next, struct loan, link));
+    struct list *link;
+    while ((link = list_take(&moves->loans)) != NULL)
+        free_loan(link);
     free(moves);
 }

@@ -61,13 +61,20 @@ void recovery_name(struct recovery *recovery, struct socketio_socket *socket)
     socket->encoding = socket->namespace->encoding + 1;
 }
 
-void recovery_drop(struct recovery *recovery, struct remembered *remembered)
+/* One that is in the list by age no longer. */
+static void free_remembered(struct recovery *recovery, struct list *age)
 {
-    list_remove(&remembered->age);
+    struct remembered *remembered = LIST_ENTRY(age, struct remembered, age);
     list_remove(&remembered->same);
     recovery->count--;
     buf_fini(&remembered->texts);
     free(remembered);
+}
+
+void recovery_drop(struct recovery *recovery, struct remembered *remembered)
+{
+    list_remove(&remembered->age);
+    free_remembered(recovery, &remembered->age);
 }
 
 struct collecting {
@@ -116,7 +123,7 @@ void recovery_remember(struct recovery *recovery, struct turn *turn,
         return;
     }
     if (recovery->count == door->options.recovery_connections)
-        recovery_drop(recovery, LIST_ENTRY(recovery->age.next, struct remembered, age));
+        free_remembered(recovery, list_take(&recovery->age));
     list_append(&recovery->age, &remembered->age);
     list_append(bucket_of(recovery->bucket, remembered->pid), &remembered->same);
     recovery->count++;
@@ -146,11 +153,13 @@ static void displace(struct recovery *recovery, struct turn *turn, const char *p
 
 void recovery_tick(struct recovery *recovery, struct turn *turn)
 {
-    while (!list_empty(&recovery->age)) {
-        struct remembered *oldest = LIST_ENTRY(recovery->age.next, struct remembered, age);
-        if (turn->now_ns < oldest->until_ns)
+    struct list *oldest;
+    while ((oldest = list_take(&recovery->age)) != NULL) {
+        if (turn->now_ns < LIST_ENTRY(oldest, struct remembered, age)->until_ns) {
+            list_prepend(&recovery->age, oldest);
             break;
-        recovery_drop(recovery, oldest);
+        }
+        free_remembered(recovery, oldest);
     }
     moves_tick(recovery->moves, turn);
 }
@@ -288,8 +297,9 @@ void recovery_close(struct recovery *recovery)
 {
     if (recovery == NULL)
         return;
-    while (!list_empty(&recovery->age))
-        recovery_drop(recovery, LIST_ENTRY(recovery->age.next, struct remembered, age));
+    struct list *age;
+    while ((age = list_take(&recovery->age)) != NULL)
+        free_remembered(recovery, age);
     moves_close(recovery->moves);
     free(recovery);
 }
