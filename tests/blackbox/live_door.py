@@ -428,6 +428,24 @@ def rooms_of_others_stay_closed():
 
 
 @case_async("strict")
+async def an_event_that_was_posted_is_seen_by_its_user_and_in_its_project():
+    user, project = fresh("u"), fresh("p")
+    own = token(sub=user, projects=[project])
+    with Stream(f"/sse?types=events&token={own}") as stream:
+        stream.opened()
+        async with connect(f"/ws/live?room=project:{project}&token={own}") as ws:
+            answer = await apart(post, "/events", {"type": "click", "id": fresh(), "projectId": project, "sessionId": "s"},
+                                 Authorization="Bearer " + own)
+            equal(answer.status, 202, answer.body)
+            seen = await hear(ws)
+            equal((seen["event"], seen["room"], seen["data"]["sessionId"], seen["data"]["event"]["type"]),
+                  ("event-received", f"project:{project}", "s", "click"))
+            batch = await apart(stream.hear)
+            equal((batch["event"], batch["room"], [event["type"] for event in batch["data"]]),
+                  ("events", f"user:{user}", ["click"]))
+
+
+@case_async("strict")
 async def a_token_that_expires_is_told_and_closed():
     short = token(sub="u9", exp=int(time.time()) + 2)
     with Stream("/sse?token=" + short) as stream:
@@ -488,6 +506,33 @@ async def who_comes_and_goes_is_told_where_the_room_asks_for_it():
             await ws.close()
         told = await hear(watcher)
         equal((told["data"]["event"], told["data"]["userId"]), ("leave", "passer"))
+
+
+def _poll(http, sid, body=None):
+    answer = http.ask("GET" if body is None else "POST", f"/socket.io/?EIO=4&transport=polling&sid={sid}", body)
+    return answer.status, answer.body.decode()
+
+
+@case("strict")
+def an_operator_ends_a_connection_by_the_id_that_its_client_was_told():
+    with Http() as http, Http() as operator:
+        hello = http.ask("GET", f"/socket.io/?EIO=4&transport=polling&token={token(sub='u')}").body.decode()
+        sid = json.loads(hello[1:])["sid"]
+        equal(_poll(http, sid, b"40")[0], 200)
+        seen = ""
+        while "connectionId" not in seen:
+            seen += _poll(http, sid)[1] + "\x1e"
+        told = json.loads(next(packet for packet in seen.split("\x1e") if packet.startswith("42"))[2:])
+        equal(told[0], "connected")
+        path = f"/api/connections/{told[1]['connectionId']}"
+        answer = operator.ask("DELETE", path, None, bearer(scope="admin"))
+        equal((answer.status, answer.json()), (200, {"disconnected": True, "id": told[1]["connectionId"]}))
+
+        def gone():
+            with Http() as other:
+                return _poll(other, sid)[0] == 400
+        until(gone, "the session is over")
+        equal(operator.ask("DELETE", path, None, bearer(scope="admin")).status, 404)
 
 
 # ── Slow readers ─────────────────────────────────────────────────────────────────────────────────
