@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the files of Engine.IO share: ws/engineio.c (the door: requests, handshake, table of sessions),
- * engineio_session.c (a session: packets, heartbeat, end), engineio_poll.c (what polls are answered
- * and what is posted), engineio_socket.c (the WebSocket, and the upgrade to it). Nobody else's.
+ * What the files of Engine.IO share. Nobody else's.
+ *
+ *   engineio.c           the door: requests, handshake, the turn's tick
+ *   engineio_table.c     sessions by sid
+ *   engineio_session.c   a session: its beginning and end, what leaves by it
+ *   engineio_packet.c    what its packets mean, and its heartbeat
+ *   engineio_poll.c      what polls are answered, and what is posted
+ *   engineio_socket.c    its WebSocket, and the upgrade to that
  *
  * A session is freed in one place, session_close(), and only from where nothing else of it is on the
  * stack: from a request, from a WebSocket's event, and from engineio_tick(). What happens elsewhere
@@ -136,6 +141,19 @@ void session_leave(struct engineio_session *session, struct turn *turn);
 /* Ends it in the next tick. Needs no turn. */
 void session_die(struct engineio_session *session, enum engineio_reason reason, uint16_t code);
 
+/* Keeps a message that stalled, and the payload behind it (may be NULL). False: no memory. */
+NODISCARD bool session_stall(struct engineio_session *session, const struct packet *packet,
+                             const struct payload *payload);
+void stall_free(struct stall *stall); /* NULL is nothing */
+/* By whichever transport: what is owed and what is queued. */
+void session_flush(struct engineio_session *session, struct turn *turn);
+/* To be looked at by the tick. */
+void session_want_end(struct engineio_session *session);
+/* Has all that it was to be told been told? Then it is closed, and gone. */
+bool session_try_end(struct engineio_session *session, struct turn *turn);
+
+/* ── engineio_packet.c ── */
+
 enum session_verdict {
     VERDICT_TAKEN,
     VERDICT_STALLED, /* a message that the user cannot take now */
@@ -146,19 +164,13 @@ enum session_verdict {
 NODISCARD enum session_verdict session_packet(struct engineio_session *session, struct turn *turn,
                                               const struct packet *packet);
 enum engineio_reason session_reason_of(enum session_verdict verdict);
-/* Keeps a message that stalled, and the payload behind it (may be NULL). False: no memory. */
-NODISCARD bool session_stall(struct engineio_session *session, const struct packet *packet,
-                             const struct payload *payload);
-void stall_free(struct stall *stall); /* NULL is nothing */
-void session_arm(struct engineio_session *session, struct turn *turn);
+
+/* Sets the timer anew, after one of the session's times has changed. */
+void session_arm(struct engineio_session *session);
 /* Is its time over? Then it is closed, and gone. */
 bool session_expired(struct engineio_session *session, struct turn *turn);
-/* By whichever transport: what is owed and what is queued. */
-void session_flush(struct engineio_session *session, struct turn *turn);
-/* To be looked at by the tick. */
-void session_want_end(struct engineio_session *session);
-/* Has all that it was to be told been told? Then it is closed, and gone. */
-bool session_try_end(struct engineio_session *session, struct turn *turn);
+/* The next beat, so long after this. */
+void session_expect_beat(struct engineio_session *session, uint64_t from_ns);
 
 /* ── engineio_poll.c ── */
 

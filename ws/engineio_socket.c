@@ -97,7 +97,7 @@ static void adopt(struct engineio_session *session, struct turn *turn)
     session->probed = false;
     session->owed &= (uint8_t)~OWE_NOOP;
     poll_end(session, turn, "6");
-    session_arm(session, turn);
+    session_arm(session);
     session_flush(session, turn);
 }
 
@@ -235,7 +235,7 @@ static void attach(struct engineio_session *session, struct turn *turn,
     socket->session = session;
     session->probe = socket;
     session->upgrade_ns = turn->now_ns + session->door->options.upgrade_ns;
-    session_arm(session, turn);
+    session_arm(session);
 }
 
 static bool start(struct engineio *door, struct turn *turn, struct http_request *request,
