@@ -255,3 +255,24 @@ void config_option_value(const struct config *config, const struct config_option
         break;
     }
 }
+
+/* key NULL: the whole section. */
+static const struct {
+    const char *section, *key;
+} live[] = {
+    {"auth", NULL},          {"key", NULL},
+    {"cors", NULL},          {"limits", "body_bytes"},
+    {"limits", "header_ms"}, {"limits", "body_ms"},
+    {"limits", "idle_ms"},   {"limits", "events_per_second"},
+    {"log", "level"},        {"route", NULL},
+    {"stats", "public"},     {"tcp", "ack_interval_ms"},
+};
+
+bool config_is_live(const char *section, const char *key)
+{
+    for (size_t i = 0; i < COUNT_OF(live); i++)
+        if (strcmp(section, live[i].section) == 0 &&
+            (live[i].key == NULL || strcmp(key, live[i].key) == 0))
+            return true;
+    return false;
+}

@@ -87,6 +87,9 @@ static inline unsigned *config_count(struct config *config, const struct config_
     return (unsigned *)(void *)((char *)config + repeat->count);
 }
 
+/* May SIGHUP change this option (or such a section) while everything runs? core/settings.h */
+bool config_is_live(const char *section, const char *key);
+
 /* Texts are one line without control characters. */
 bool config_text_allowed(const char *text);
 

@@ -69,7 +69,8 @@ static void help_option(const struct config_option *option, FILE *out)
 {
     char allowed[160];
     config_option_allowed(option, allowed, sizeof allowed);
-    fprintf(out, "  %s.%s", option->section, option->key);
+    char live = config_is_live(option->section, option->key) ? '*' : ' ';
+    fprintf(out, "%c %s.%s", live, option->section, option->key);
     if (option->kind == CONFIG_TEXT) {
         fprintf(out, " = %s\n", option->preset_text);
     } else {
@@ -92,12 +93,15 @@ static void help_option(const struct config_option *option, FILE *out)
 void config_help(FILE *out)
 {
     fprintf(out, "Options, with their defaults: in the file under [section], in the environment as "
-                 "RINGMAIN_SECTION_KEY,\non the command line as -o section.key=value.\n\n");
+                 "RINGMAIN_SECTION_KEY,\non the command line as -o section.key=value. Those with a "
+                 "* take a new value on "
+                 "SIGHUP, the others at the next start.\n\n");
     for (unsigned i = 0; i < CONFIG_OPTIONS; i++)
         help_option(&config_options[i], out);
     fprintf(out, "\nSections with a name, as many as are needed:\n");
     for (unsigned i = 0; i < CONFIG_REPEATS; i++) {
-        fprintf(out, "  [%s NAME]", config_repeats[i].section);
+        const char *section = config_repeats[i].section;
+        fprintf(out, "%c [%s NAME]", config_is_live(section, "") ? '*' : ' ', section);
         for (unsigned m = 0; m < config_repeats[i].members; m++)
             fprintf(out, "%s %s", m > 0 ? "," : "", config_repeats[i].member[m].key);
         fputc('\n', out);

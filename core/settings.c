@@ -7,33 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ── What may change ────────────────────────────────────────────────────────────────────────── */
-
-/* key NULL: the whole section. */
-static const struct {
-    const char *section, *key;
-} live[] = {
-    {"auth", NULL},
-    {"cors", NULL},
-    {"limits", "body_bytes"},
-    {"limits", "header_ms"},
-    {"limits", "body_ms"},
-    {"limits", "idle_ms"},
-    {"limits", "events_per_second"},
-    {"log", "level"},
-    {"route", NULL},
-    {"stats", "public"},
-    {"tcp", "ack_interval_ms"},
-};
-
-bool settings_are_live(const char *section, const char *key)
-{
-    for (size_t i = 0; i < COUNT_OF(live); i++)
-        if (strcmp(section, live[i].section) == 0 &&
-            (live[i].key == NULL || strcmp(key, live[i].key) == 0))
-            return true;
-    return false;
-}
+/* ── What has changed ───────────────────────────────────────────────────────────────────────── */
 
 static bool same_text(const char *a, const char *b)
 {
@@ -78,13 +52,11 @@ void settings_compare(const struct config *running, const struct config *fresh,
 {
     for (unsigned i = 0; i < CONFIG_OPTIONS; i++) {
         const struct config_option *option = &config_options[i];
-        if (!settings_are_live(option->section, option->key) &&
-            !same_option(running, fresh, option))
+        if (!config_is_live(option->section, option->key) && !same_option(running, fresh, option))
             tell(option->section, option->key);
     }
     for (unsigned i = 0; i < CONFIG_REPEATS; i++)
-        if (strcmp(config_repeats[i].section, "key") != 0 &&
-            !settings_are_live(config_repeats[i].section, "") &&
+        if (!config_is_live(config_repeats[i].section, "") &&
             !same_sections(running, fresh, &config_repeats[i]))
             tell(config_repeats[i].section, "…");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What SIGHUP may change while everything runs: the keys, who must have a token, limits, times,
- * origins, routes (settings_are_live() names them all). One object, made by the main thread, never changed
+ * origins, routes (config_is_live() says which). One object, made by the main thread, never changed
  * afterwards, and read by all shards; the next one takes its place:
  *
  *   main thread      settings_open ─► settings_publish ─► every shard is woken
@@ -52,8 +52,6 @@ void settings_adopt(struct settings *settings);
 /* Frees the former ones, if all shards have adopted these. False: not yet. */
 bool settings_reap(struct settings *settings, unsigned shards);
 
-/* May SIGHUP change this option? */
-bool settings_are_live(const char *section, const char *key);
 /* Calls `tell` for each option, and each kind of section, that is not live and differs. */
 void settings_compare(const struct config *running, const struct config *fresh,
                       void (*tell)(const char *section, const char *key));

@@ -466,7 +466,7 @@ static void test_help(void **state)
     assert_non_null(strstr(text, "  spool.segment_bytes = 64m  (a number of bytes from 1m to 1g "
                                  "(suffixes k, m, g, t))\n"));
     assert_non_null(strstr(text, "  batch.preset = throughput  (one of throughput|small)\n"));
-    assert_non_null(strstr(text, "  auth.required = yes  (yes or no)\n"));
+    assert_non_null(strstr(text, "* auth.required = yes  (yes or no)\n"));
     assert_non_null(strstr(text, "  listen.http = 0.0.0.0:8080\n"));
     free(text);
 }
