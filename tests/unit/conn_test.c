@@ -378,6 +378,28 @@ static void test_lent_and_gone(void **state)
     engine_stop(engine);
 }
 
+/* Told once when what is queued has left, if it asked for it, and not otherwise. */
+static void test_notify(void **state)
+{
+    (void)state;
+    struct engine *engine = engine_start(1, engine_options(), false);
+    int fd = client(engine, DOOR_LAST);
+    say(fd, "n", 1);
+    say(fd, "xn", 2);
+    expect(fd, "xw", 2);
+    say(fd, "xnnyln", 6);
+    expect(fd, "xy", 2);
+    expect(fd, lent_bytes, LENT_BYTES);
+    expect(fd, "w", 1);
+    say(fd, "z", 1); /* no more of it */
+    expect(fd, "z", 1);
+    say(fd, "q", 1);
+    expect(fd, "bye", 3);
+    expect_end(fd);
+    close(fd);
+    engine_stop(engine);
+}
+
 static void test_throttle(void **state)
 {
     (void)state;
@@ -423,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_holds_for_another_shard),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_notify),
         cmocka_unit_test(test_lent),
         cmocka_unit_test(test_lent_and_gone),
         cmocka_unit_test(test_throttle),

@@ -159,6 +159,8 @@ static inline ptrdiff_t input_last(struct wire *wire, struct turn *turn, const u
     }
     if (at[0] == 'l')
         lend(wire, turn);
+    else if (at[0] == 'n') /* with nothing queued: nothing; else "w" once all has left */
+        conn_notify(wire->conn);
     else if (at[0] == 'd')
         conn_deadline(wire->conn, turn, turn->now_ns + 3000000);
     else
@@ -208,6 +210,14 @@ static inline void test_deadline(struct wire *wire, struct turn *turn)
     conn_finish(wire->conn, turn);
 }
 
+static inline void test_writable(struct wire *wire, struct turn *turn)
+{
+    if (test_wire(wire)->door == DOOR_LAST) {
+        must(conn_queued(wire->conn) == 0);
+        send_or_abort(wire, turn, "w", 1);
+    }
+}
+
 static inline void test_drain(struct wire *wire, struct turn *turn)
 {
     if (test_wire(wire)->door == DOOR_LAST)
@@ -229,6 +239,7 @@ static inline struct wire *wire_make(struct cardboard *house, struct conn *conn,
                                         .input = test_input,
                                         .released = test_released,
                                         .deadline = test_deadline,
+                                        .writable = test_writable,
                                         .drain = test_drain,
                                         .fini = test_fini};
     struct test_wire *wire = calloc(1, sizeof *wire);
