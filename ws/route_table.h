@@ -6,17 +6,22 @@
  * made: any thread.
  *
  *   [route order]
- *   types = order_placed, order_paid   ; event types; empty: any
- *   streams = orders                   ; only what goes into one of these; empty: any
- *   has = projectId, data.orderId      ; only what has all of these members (not null)
+ *   types = order_placed, order_paid
  *   to = project:{projectId} else tenant:{tenantId}
- *   emit = order                       ; the name under which it is shown
+ *   emit = order
  *   data = orderId, total, by from userId, at from timestamp
- *   stored = yes                       ; no: see below
- *   first = 0                          ; only so many of one ingest batch; 0: all
- *   batch = no                         ; yes: gathered, an array a room every live.batch_ms
- *   scope =                            ; who sends needs one of these: publish:all …
- *   enabled = yes                      ; no takes a default away
+ *
+ *   types    event types; empty: any
+ *   streams  only what goes into one of these; empty: any
+ *   has      only what has all of these members, not null: projectId, data.orderId
+ *   to       where it is shown, see below; needed
+ *   emit     the name under which it is shown; needed
+ *   data     what is shown, see below; default: event
+ *   stored   no: for messages that are not kept, see below; default: yes
+ *   first    only so many of one ingest batch; 0, the default: all
+ *   batch    yes: gathered, an array a room every live.batch_ms; default: no
+ *   scope    who sends needs one of these: publish:all …; empty: none
+ *   enabled  no takes a default away
  *
  * `to`: the first alternative whose member the event has. `user:{…}`, `tenant:{…}`, `project:{…}`,
  * `*` for everyone, or the name of any other room, with at most one {member} in it.
