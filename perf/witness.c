@@ -22,6 +22,7 @@ struct bench {
     struct verdict *verdict;
     uint8_t *row;
     struct streams *streams;
+    struct hub *hub;
     struct live *live;
     struct counters *counters;
     struct turn turn;
@@ -94,22 +95,42 @@ static void measure(struct bench *bench, const char *name, double seconds)
            (double)best[0] / EVENTS, (double)best[1] / EVENTS, (double)best[2] / EVENTS);
 }
 
+static struct encoded *encode_nothing(void *context, const struct publication *publication)
+{
+    (void)context;
+    (void)publication;
+    return NULL;
+}
+
 static void open_live(struct bench *bench, unsigned users)
 {
     static struct progress progress;
     char why[ROUTE_WHY_BYTES];
     struct config config = {0};
     struct hub_node *node = hub_node_open(1);
-    struct hub_options hub = {.node = node, .queue_messages = 1};
+    struct hub_options hub = {.node = node, .queue_messages = 1, .rooms_max = 4};
     struct dashboard_options dashboard = {
         .shards = 1, .users = users, .interval_ns = 1000000000, .idle_s = 60};
-    struct live_options options = {.hub = hub_open(&hub),
+    bench->hub = hub_open(&hub);
+    struct live_options options = {.hub = bench->hub,
                                    .routes = route_table_open(&config, bench->streams, why),
                                    .dashboard = users == 0 ? NULL : dashboard_open(&dashboard),
                                    .pending_bytes = 65536,
                                    .progress = &progress};
     bench->live = live_open(&options);
     must(bench->live != NULL);
+}
+
+/* A browser is there, for a user and a project that no event here is of. */
+static void somebody_else(struct bench *bench)
+{
+    static const struct peer_ops ops = {.name = "bench"};
+    static struct peer peer;
+    struct hub_terms terms = {.encoding = ENCODING_RAW};
+    hub_set_encoder(bench->hub, ENCODING_RAW, encode_nothing, NULL);
+    peer_init(&peer, bench->hub, &bench->turn, &ops, "", "");
+    must(hub_join(bench->hub, &bench->turn, &peer, SPAN("user:x"), &terms) == HUB_JOINED);
+    must(hub_join(bench->hub, &bench->turn, &peer, SPAN("project:x"), &terms) == HUB_JOINED);
 }
 
 int main(int count, char **arguments)
@@ -128,6 +149,9 @@ int main(int count, char **arguments)
     bench.users = 1000;
     open_live(&bench, 0);
     measure(&bench, "no dashboards", seconds);
+    open_live(&bench, 0);
+    somebody_else(&bench);
+    measure(&bench, "others are watched", seconds);
     open_live(&bench, 16384);
     measure(&bench, "1,000 users", seconds);
     bench.users = 10000;

@@ -9,16 +9,26 @@
  */
 #include "ws/live.h"
 
+#include "core/clock.h"
 #include "ws/dashboard.h"
 #include "ws/gather.h"
 #include "ws/route.h"
 
 #include <stdlib.h>
+#include <xxhash.h>
 
-enum { PENDING_IDLE_BYTES = 256 << 10 };
+enum { PENDING_IDLE_BYTES = 256 << 10, KNOWN_TYPES = 256, MASKS = (ROUTE_TABLE_MAX + 63) / 64 };
+
+/* Which routes events of a type can match: most types few. */
+struct known_type {
+    uint64_t hash; /* 0: nothing is known here */
+    uint64_t mask[MASKS];
+};
 
 struct live {
     struct live_options options;
+    uint64_t seed;
+    struct known_type known[KNOWN_TYPES]; /* by hash */
     struct witness witness;
     struct gather *gather;
     struct buf pending;
@@ -100,12 +110,29 @@ static void consider(struct live *live, struct turn *turn, unsigned index,
     const struct route *route = route_table_at(live->options.routes, index);
     char name[ROOM_NAME_MAX];
     size_t length;
-    if (!route->stored || !route_matches(route, subject) || !route_permits(route, subject) ||
+    if (!route_matches(route, subject) || !route_permits(route, subject) ||
         route_room(route, subject, name, &length) != ROUTE_ROOM)
         return;
     struct span room = span_of(name, length);
     if (hub_has_audience(live->options.hub, room) && !is_past_first(route, source))
         keep(live, turn, route, subject, room, sequence);
+}
+
+/* Two types with one hash would share what is known of the first: an event of one's own making at
+ * worst, and each route looks at the type again. */
+static const struct known_type *know(struct live *live, struct span type)
+{
+    uint64_t hash = XXH3_64bits_withSeed(type.at, type.length, live->seed) | 1;
+    struct known_type *known = &live->known[hash >> 32 & (KNOWN_TYPES - 1)];
+    if (LIKELY(known->hash == hash))
+        return known;
+    *known = (struct known_type){.hash = hash};
+    for (unsigned i = 0; i < route_table_count(live->options.routes); i++) {
+        const struct route *route = route_table_at(live->options.routes, i);
+        if (route->stored && route_takes_type(route, type))
+            known->mask[i / 64] |= 1ull << i % 64;
+    }
+    return known;
 }
 
 static void show(struct live *live, struct turn *turn, const struct source *source,
@@ -119,8 +146,11 @@ static void show(struct live *live, struct turn *turn, const struct source *sour
         .received_us = turn->wall_us,
         .rooms_judged = source->rooms_judged,
     };
-    for (unsigned i = 0; i < route_table_count(live->options.routes); i++)
-        consider(live, turn, i, source, &subject, verdict->ticket.sequence);
+    const struct known_type *known = know(live, event->type);
+    for (unsigned word = 0; word < MASKS; word++)
+        for (uint64_t mask = known->mask[word]; mask != 0; mask &= mask - 1)
+            consider(live, turn, word * 64 + (unsigned)__builtin_ctzll(mask), source, &subject,
+                     verdict->ticket.sequence);
 }
 
 static void accepted(void *self, struct turn *turn, const struct source *source,
@@ -231,6 +261,7 @@ struct live *live_open(const struct live_options *options)
     if (live == NULL)
         return NULL;
     live->options = *options;
+    clock_random(&live->seed, sizeof live->seed);
     live->witness = (struct witness){live, accepted};
     buf_init(&live->pending, options->pending_bytes);
     live->gather = gather_open(options->hub, options->batch_ns, options->pending_bytes);
@@ -243,6 +274,7 @@ struct live *live_open(const struct live_options *options)
 void live_change(struct live *live, const struct route_table *routes)
 {
     live->options.routes = routes;
+    memset(live->known, 0, sizeof live->known);
 }
 
 void live_close(struct live *live)

@@ -12,17 +12,19 @@ struct found {
 
 static struct span envelope(const struct route_subject *subject, enum route_source source)
 {
-    const struct event *event = subject->event;
-    const struct span texts[] = {
-        [ROUTE_FROM_ID] = subject->id,
-        [ROUTE_FROM_TYPE] = event->type,
-        [ROUTE_FROM_TENANT_ID] = event->tenant_id,
-        [ROUTE_FROM_USER_ID] = event->user_id,
-        [ROUTE_FROM_PROJECT_ID] = event->project_id,
-        [ROUTE_FROM_SESSION_ID] = event->session_id,
-        [ROUTE_FROM_ROOM_ID] = event->room_id,
+    static const size_t place[] = {
+        [ROUTE_FROM_TYPE] = offsetof(struct event, type),
+        [ROUTE_FROM_TENANT_ID] = offsetof(struct event, tenant_id),
+        [ROUTE_FROM_USER_ID] = offsetof(struct event, user_id),
+        [ROUTE_FROM_PROJECT_ID] = offsetof(struct event, project_id),
+        [ROUTE_FROM_SESSION_ID] = offsetof(struct event, session_id),
+        [ROUTE_FROM_ROOM_ID] = offsetof(struct event, room_id),
     };
-    return texts[source];
+    struct span text;
+    if (source == ROUTE_FROM_ID)
+        return subject->id;
+    memcpy(&text, (const uint8_t *)subject->event + place[source], sizeof text);
+    return text;
 }
 
 /* The token's e-mail address, if it is the sender's own event; else his id. */
@@ -92,7 +94,7 @@ static const struct route_from *find_any(const struct route_subject *subject,
 
 /* ── Does it match? ─────────────────────────────────────────────────────────────────────────── */
 
-static bool has_type(const struct route *route, struct span type)
+bool route_takes_type(const struct route *route, struct span type)
 {
     for (unsigned i = 0; i < route->types; i++)
         if (span_equal(route->type[i], type))
@@ -111,7 +113,7 @@ static bool has_stream(const struct route *route, const struct stream *stream)
 bool route_matches(const struct route *route, const struct route_subject *subject)
 {
     struct found found;
-    if (!has_type(route, subject->event->type) || !has_stream(route, subject->stream))
+    if (!route_takes_type(route, subject->event->type) || !has_stream(route, subject->stream))
         return false;
     for (unsigned i = 0; i < route->has_count; i++)
         if (find_any(subject, &route->has[i], &found) == NULL)

@@ -99,6 +99,8 @@ struct route_subject {
     bool rooms_judged; /* source.rooms_judged */
 };
 
+/* Whether events of this type can match at all. */
+NODISCARD bool route_takes_type(const struct route *route, struct span type);
 /* Types, streams and members. */
 NODISCARD bool route_matches(const struct route *route, const struct route_subject *subject);
 /* Has the sender the scope that is needed? */

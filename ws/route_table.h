@@ -30,8 +30,8 @@
  *     name [from source[|source]]
  *   source: id type tenantId userId projectId sessionId roomId timestamp receivedAt, userName (the
  *   token's e-mail address, else the userId), event, data, data.a.b, true, false, null, a number,
- *   "a text". Without `from`: the envelope's member of that name, else data.<name>; but userId and
- *   tenantId never from the data. Each member is always there: null for what the event has not.
+ *   "a text". Without `from`: the envelope's member of that name, else data.<name>; but userId, tenantId
+ *   and projectId never from the data. Each member is always there: null for what the event has not.
  *
  * A route with `stored = no` is for messages of sockets (Socket.IO `message`): such a message is
  * shown at once by these routes alone, and not kept. All other routes see every accepted event, from

@@ -102,8 +102,9 @@ static bool read_source(struct span text, struct route_from *out)
 }
 
 /*
- * Without `from`: the envelope's member of that name, else that of the data. But who somebody is,
- * and whose: that the envelope alone says, where the token has been asked about it.
+ * Without `from`: the envelope's member of that name, else that of the data. But who somebody is, and
+ * whose, the envelope alone says, where the token has been asked about it; the data of an event need
+ * then not be read to find out that it is no project's.
  */
 static bool read_usual(struct span name, struct route_field *out)
 {
@@ -111,8 +112,7 @@ static bool read_usual(struct span name, struct route_field *out)
     bool envelope = read_envelope(name, from);
     if (envelope)
         out->froms++;
-    if (envelope && from->source != ROUTE_FROM_PROJECT_ID &&
-        from->source != ROUTE_FROM_SESSION_ID && from->source != ROUTE_FROM_ROOM_ID)
+    if (envelope && from->source != ROUTE_FROM_SESSION_ID && from->source != ROUTE_FROM_ROOM_ID)
         return true;
     if (!is_name(name))
         return false;
