@@ -117,6 +117,13 @@ static void check_auth(struct check *check, const struct config *config)
                                "auth.jwks_file: everybody will be refused\n");
 }
 
+static void check_live(struct check *check, const struct config *config)
+{
+    enum { STORED = 2 };
+    demand(check, config->live_after != STORED || is_set(config->postgres_conninfo),
+           "live.after = stored needs postgres.conninfo: without Postgres nothing is ever stored");
+}
+
 static void check_streams(struct check *check, const struct config *config)
 {
     for (unsigned i = 0; i < config->streams; i++)
@@ -146,6 +153,7 @@ unsigned config_check(const struct config *config, FILE *errors)
     check_address(&check, "metrics", config->listen_metrics);
     check_auth(&check, config);
     check_streams(&check, config);
+    check_live(&check, config);
     check_bare_type(&check, config->events_bare_type);
     return check.failures;
 }
