@@ -15,7 +15,8 @@
  *                   under way), or rate=1000 messages a second; crowd=64 are opened at a time
  *
  * Prints "open N" once all are there, then a line of JSON for every line on standard input (which
- * may say for how many seconds), with what that run has seen; ends at the end of input.
+ * may say for how many seconds, and at which rate), with what that run has seen; ends at the end of
+ * input.
  *
  * A message is `#`, eight hex digits of its number, sixteen of the time it was due to be sent, and
  * padding. At a held rate that time is the schedule's, so a late publisher counts as latency.
@@ -43,7 +44,7 @@ struct load {
     enum mode mode;
     struct client_terms terms;
     unsigned connections, batch, bytes, crowd, window, tokens;
-    double seconds, rate;
+    double seconds, rate, usual_rate;
     const char *publish, *target;
     char **token;
     struct client *client;
@@ -427,7 +428,7 @@ static void set(struct load *load, char *word)
     else if (strcmp(word, "tokens") == 0)
         read_tokens(load, value);
     else if (strcmp(word, "rate") == 0)
-        load->rate = atof(value);
+        load->usual_rate = atof(value);
     else if (strcmp(word, "seconds") == 0)
         load->seconds = atof(value);
     else if (!set_number(load, word, atof(value)))
@@ -463,6 +464,8 @@ static double asked_seconds(struct load *load)
         turn(load, 0);
     if (fgets(line, sizeof line, stdin) == NULL)
         return -1;
+    const char *rate = strchr(line, ' ');
+    load->rate = rate != NULL ? atof(rate) : load->usual_rate;
     return atof(line) > 0 ? atof(line) : load->seconds;
 }
 
