@@ -54,6 +54,8 @@ struct engineio_ops {
      * the functions below or of the user's. */
     void (*closed)(struct engineio_session *session, struct turn *turn,
                    enum engineio_reason reason);
+    /* An operator wants it gone: good-bye may be said, then the session ends. NULL: without a word. */
+    void (*kicked)(struct engineio_session *session, struct turn *turn);
     /* Is this a name that the user gave to the session? NULL: it gives none. */
     bool (*named)(const struct engineio_session *session, struct span id);
 };

@@ -103,7 +103,10 @@ static void overrun(struct peer *peer, struct turn *turn)
 
 static void kick(struct peer *peer, struct turn *turn)
 {
-    engineio_end(session_of(peer), turn, ENGINEIO_FORCED_CLOSE);
+    struct engineio_session *session = session_of(peer);
+    if (session->door->options.ops->kicked != NULL && session->state == SESSION_OPEN)
+        session->door->options.ops->kicked(session, turn);
+    engineio_end(session, turn, ENGINEIO_FORCED_CLOSE);
 }
 
 static bool named(const struct peer *peer, struct span id)

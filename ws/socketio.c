@@ -274,6 +274,19 @@ static void closed(struct engineio_session *session, struct turn *turn, enum eng
     allowance_leave(door->options.allowance, client->address_ticket);
 }
 
+/* Told so, a client does not come back by itself. */
+static void kicked(struct engineio_session *session, struct turn *turn)
+{
+    struct socketio_client *client = engineio_user(session);
+    while (!list_empty(&client->sockets)) {
+        struct socketio_socket *socket =
+            LIST_ENTRY(client->sockets.next, struct socketio_socket, link);
+        socketio_send(client, turn, SOCKETIO_DISCONNECT, span_of_string(socket->namespace->name),
+                      (struct span){NULL, 0});
+        socketio_leave(socket, turn);
+    }
+}
+
 /* What `connected` told as connectionId. */
 static bool named(const struct engineio_session *session, struct span id)
 {
@@ -287,7 +300,7 @@ static bool named(const struct engineio_session *session, struct span id)
 }
 
 const struct engineio_ops socketio_ops = {
-    .opened = opened, .message = message, .closed = closed, .named = named};
+    .opened = opened, .message = message, .closed = closed, .kicked = kicked, .named = named};
 
 size_t socketio_session_bytes(void)
 {

@@ -272,6 +272,18 @@ async function clients() {
         assert.equal(away.has('chat_message'), false);
       }
     });
+  await test('whom an operator ends is told, and stays away; also one that has come back', async (keep) => {
+    const client = await Client.open(keep, mint('u1'));
+    client.breakOff();
+    await client.next('disconnect');
+    await client.next('connected');
+    assert.equal(client.socket.recovered, true);
+    const headers = { Authorization: `Bearer ${mint('operator', { scope: 'admin' })}` };
+    const answer = await fetch(`${door}/api/connections/${client.socket.id}`, { method: 'DELETE', headers });
+    assert.ok(answer.ok, String(answer.status));
+    assert.equal(await client.next('disconnect'), 'io server disconnect');
+    assert.equal(client.socket.active, false);
+  });
   await test('who says good-bye is not remembered, nor is another user let in on a pid', async (keep) => {
     const [one, other] = [await Client.open(keep, mint('u1')), await Client.open(keep, mint('u2'))];
     one.socket.disconnect();

@@ -402,6 +402,19 @@ static void idle(void **state)
     session_close(&one, one.reason);
 }
 
+static void kicked(void **state)
+{
+    (void)state;
+    connected(&one, "u/t");
+    say(&one, "0{\"token\":\"u/t\"}");
+    forget(&one);
+    socketio_ops.kicked(&one, one.turn);
+    turn_all();
+    hears(&one, "41/ws,\n41\n");
+    assert_int_equal(one.peer.rooms, 0);
+    session_close(&one, ENGINEIO_FORCED_CLOSE);
+}
+
 static void namespaces(void **state)
 {
     (void)state;
@@ -438,6 +451,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(addresses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(expiry, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(kicked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(namespaces, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
