@@ -122,7 +122,7 @@ int64_t hub_tick(struct hub *hub, struct turn *turn)
 
 bool hub_is_dirty(const struct hub *hub)
 {
-    return has_work(hub) || hub->more_mail;
+    return has_work(hub) || hub->more_mail || hub->unwoken;
 }
 
 unsigned hub_peers(const struct hub *hub)

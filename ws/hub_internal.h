@@ -212,6 +212,7 @@ struct hub {
     size_t backlog_bytes;
     uint64_t complained_ns;
     bool posted[SHARDS_MAX]; /* to be woken */
+    bool unwoken;            /* one of them is */
     bool more_mail;
     bool unanswered;   /* a question has all its answers, and its asker does not know */
     unsigned pressed;  /* publications since the last flush */

@@ -40,6 +40,7 @@ bool hub_post(struct hub *hub, unsigned to, struct hub_letter *letter)
     bool posted =
         (list_empty(&hub->backlog[to]) && mail_post(mail, &letter)) || put_off(hub, to, letter);
     hub->posted[to] |= posted;
+    hub->unwoken |= posted;
     return posted;
 }
 
@@ -79,6 +80,7 @@ void hub_wake(struct hub *hub)
             (void)sleeper_wake(hub->node->sleeper[i]);
         hub->posted[i] = false;
     }
+    hub->unwoken = false;
 }
 
 /* ── What comes ─────────────────────────────────────────────────────────────────────────────── */
