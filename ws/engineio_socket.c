@@ -10,7 +10,7 @@
  * A further WebSocket for a session that has one, or a probe, is opened and closed.
  *
  * What is shared by many is sent as it was encoded, frames and all; only binary of EIO 3, which wants
- * a byte in front, is framed anew.
+ * a byte in front, and of a client that asked for base64, is framed anew.
  */
 #include "ws/engineio_internal.h"
 #include "ws/upgrade.h"
@@ -31,15 +31,36 @@ static bool send_binary_to_3(struct websocket *ws, struct turn *turn, struct spa
            websocket_send_frames(ws, turn, data);
 }
 
-static void send_to_3(struct websocket *ws, struct turn *turn, struct encoded *encoded)
+static bool send_binary_as_text(struct engineio_session *session, struct turn *turn,
+                                struct span data)
+{
+    struct websocket *ws = &session->socket->ws;
+    struct buf text = {.max = payload_bytes_max(data.length)};
+    bool put = packet_put_base64(session->protocol, data, &text);
+    if (!put)
+        websocket_abort(ws, turn);
+    bool sent = put && websocket_send(ws, turn, false, buf_span(&text));
+    buf_fini(&text);
+    return sent;
+}
+
+static bool send_binary(struct engineio_session *session, struct turn *turn, struct span data)
+{
+    if (session->base64)
+        return send_binary_as_text(session, turn, data);
+    return send_binary_to_3(&session->socket->ws, turn, data);
+}
+
+/* Part by part: its binary cannot go as it was encoded. */
+static void send_parts(struct engineio_session *session, struct turn *turn, struct encoded *encoded)
 {
     struct span frames = encoded_frames(encoded);
     bool sent = true;
     for (unsigned i = 0; sent && i < encoded->parts; i++) {
         const struct encoded_part *part = &encoded->part[i];
         struct span frame = span_of(frames.at + part->at, part->header + part->length);
-        sent = part->binary ? send_binary_to_3(ws, turn, encoded_payload(encoded, i))
-                            : websocket_send_frames(ws, turn, frame);
+        sent = part->binary ? send_binary(session, turn, encoded_payload(encoded, i))
+                            : websocket_send_frames(&session->socket->ws, turn, frame);
     }
     encoded_put(encoded);
 }
@@ -62,8 +83,8 @@ void socket_flush(struct engineio_session *session, struct turn *turn)
     send_owed(session, turn);
     while (ws->state < WEBSOCKET_CLOSING && conn_queued(ws->wire.conn) < AHEAD_BYTES &&
            (encoded = peer_take(&session->peer)) != NULL) {
-        if (session->protocol == 3)
-            send_to_3(ws, turn, encoded);
+        if (session->protocol == 3 || session->base64)
+            send_parts(session, turn, encoded);
         else
             (void)websocket_send_encoded(ws, turn, encoded);
     }

@@ -169,14 +169,18 @@ int payload_next(struct payload *payload, struct packet *out)
     return PAYLOAD_BAD;
 }
 
-/* ── Writing payloads ───────────────────────────────────────────────────────────────────────── */
+/* ── Writing ────────────────────────────────────────────────────────────────────────────────── */
 
-static bool put_base64(struct span bytes, struct buf *out)
+bool packet_put_base64(unsigned protocol, struct span data, struct buf *out)
 {
-    uint8_t *room = buf_room(out, BASE64_ENCODED_MAX(bytes.length));
-    if (room == NULL)
+    const char *type = protocol == 3 ? "b4" : "b";
+    size_t before = out->length, most = BASE64_ENCODED_MAX(data.length);
+    uint8_t *room = buf_put(out, type, strlen(type)) ? buf_room(out, most) : NULL;
+    if (room == NULL) {
+        out->length = before;
         return false;
-    buf_grew(out, base64_encode(BASE64_STANDARD, bytes, (char *)room));
+    }
+    buf_grew(out, base64_encode(BASE64_STANDARD, data, (char *)room));
     return true;
 }
 
@@ -187,7 +191,7 @@ static bool put_4(bool binary, struct span packet, struct buf *out)
         return false;
     if (!binary)
         return buf_put(out, packet.at, packet.length);
-    return buf_put(out, "b", 1) && put_base64(packet, out);
+    return packet_put_base64(4, packet, out);
 }
 
 static size_t units_of(struct span text)
@@ -203,7 +207,7 @@ static bool put_3(bool binary, struct span packet, struct buf *out)
     if (!binary)
         return buf_print(out, "%zu:", units_of(packet)) && buf_put(out, packet.at, packet.length);
     size_t length = 2 + BASE64_ENCODED_MAX(packet.length);
-    return buf_print(out, "%zu:b%d", length, PACKET_MESSAGE) && put_base64(packet, out);
+    return buf_print(out, "%zu:", length) && packet_put_base64(3, packet, out);
 }
 
 static bool put_binary(bool binary, struct span packet, struct buf *out)

@@ -39,6 +39,9 @@ struct packet {
 NODISCARD bool packet_read(unsigned protocol, bool binary, uint8_t *bytes, size_t length,
                            struct packet *out);
 
+/* Appends a message's binary data as text, for a client that asked for it (`b64=1`). False: no room. */
+NODISCARD bool packet_put_base64(unsigned protocol, struct span data, struct buf *out);
+
 enum payload_form { PAYLOAD_EIO4, PAYLOAD_EIO3, PAYLOAD_EIO3_BINARY };
 
 /* Takes a payload apart; `rest` may be changed. */

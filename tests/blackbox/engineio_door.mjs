@@ -376,9 +376,9 @@ test('EIO 4: numbers sent all through an upgrade come back in order', async () =
 
 // ── The stock clients ───────────────────────────────────────────────────────────────────────────
 
-function exchange(name, connect, transports, upgrades) {
-    test(`${name}, ${transports}`, async () => {
-        const socket = connect({ transports, upgrade: upgrades });
+function exchange(name, connect, transports, upgrades, forceBase64 = false) {
+    test(`${name}, ${transports}${forceBase64 ? ', binary as text' : ''}`, async () => {
+        const socket = connect({ transports, upgrade: upgrades, forceBase64 });
         socket.binaryType = 'nodebuffer';
         const heard = [], count = 200;
         let upgraded = false;
@@ -406,10 +406,11 @@ function exchange(name, connect, transports, upgrades) {
         socket.close();
     });
 }
-for (const [transports, upgrades] of [[['polling'], false], [['websocket'], false], [['polling', 'websocket'], true]]) {
-    exchange('engine.io-client 6', (options) => new Client4(`http://${host}`, options), transports, upgrades);
-    exchange('engine.io-client 3', (options) => new Client3(`http://${host}`, options), transports, upgrades);
-}
+for (const [transports, upgrades] of [[['polling'], false], [['websocket'], false], [['polling', 'websocket'], true]])
+    for (const base64 of [false, true]) {
+        exchange('engine.io-client 6', (options) => new Client4(`http://${host}`, options), transports, upgrades, base64);
+        exchange('engine.io-client 3', (options) => new Client3(`http://${host}`, options), transports, upgrades, base64);
+    }
 for (const [name, Client] of [['engine.io-client 6', Client4], ['engine.io-client 3', Client3]])
     test(`${name} stays for some heartbeats`, async () => {
         const sockets = [['polling'], ['websocket']].map((transports) => new Client(`http://${host}`, { transports }));

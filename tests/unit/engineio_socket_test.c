@@ -49,6 +49,17 @@ static void messages(void **state)
     say(second, "b4aGk=");
     hears(second, "B\4hi|");
     was_told("opened 3 ws|B \1\2|B hi|");
+    for (unsigned protocol = 3; protocol <= 4; protocol++) {
+        char text[64];
+        snprintf(text, sizeof text, "EIO=%u&transport=websocket&b64=1", protocol);
+        upgrade(third, text);
+        upgraded(third);
+        fake_forget(third);
+        say(third, protocol == 3 ? "b4aGk=" : "baGk=");
+        hears(third, protocol == 3 ? "Tb4aGk=|" : "TbaGk=|");
+        say(third, "4x");
+        hears(third, "T4x|");
+    }
     rig_close();
 }
 

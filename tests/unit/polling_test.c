@@ -235,6 +235,16 @@ static void one_packet(void **state)
     assert_false(packet_read(3, true, binary, 0, &packet));
     assert_false(packet_read(3, true, wrong, 1, &packet));
     assert_false(packet_read(4, false, text, 0, &packet));
+    struct buf out = {.max = 5};
+    assert_true(packet_put_base64(4, SPAN("hi"), &out));
+    assert_true(span_is(buf_span(&out), "baGk="));
+    assert_false(packet_put_base64(4, SPAN("x"), &out));
+    assert_int_equal(out.length, 5);
+    buf_fini(&out);
+    assert_false(packet_put_base64(3, SPAN("hi"), &out));
+    out.max = 6;
+    assert_true(packet_put_base64(3, SPAN("hi"), &out) && span_is(buf_span(&out), "b4aGk="));
+    buf_fini(&out);
 }
 
 int main(void)
