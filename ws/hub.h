@@ -138,6 +138,8 @@ bool hub_leave(struct hub *hub, struct turn *turn, struct peer *peer, struct spa
 /* All of this peer's rooms with this encoding (a namespace closes), or with any. */
 enum { HUB_ALL_ENCODINGS = ENCODINGS_MAX };
 void hub_leave_all(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding);
+/* From now on it gets all types in all of its rooms with this encoding. */
+void hub_unfilter(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding);
 bool hub_is_member(const struct hub *hub, const struct peer *peer, struct span room,
                    unsigned encoding);
 /* Calls back for each room of the peer with this encoding. */

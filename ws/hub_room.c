@@ -337,6 +337,20 @@ void hub_leave_all(struct hub *hub, struct turn *turn, struct peer *peer, unsign
     }
 }
 
+void hub_unfilter(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding)
+{
+    hub_end_run(hub, turn);
+    for (struct list *link = peer->memberships.next; link != &peer->memberships;
+         link = link->next) {
+        struct member *member = LIST_ENTRY(link, struct member, of_peer);
+        if (member->encoding != encoding)
+            continue;
+        free(member->types);
+        member->types = NULL;
+        member->room->seat[member->seat].filtered = false;
+    }
+}
+
 bool hub_is_member(const struct hub *hub, const struct peer *peer, struct span room,
                    unsigned encoding)
 {

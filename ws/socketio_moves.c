@@ -199,8 +199,7 @@ static void arrive(struct move *move, struct turn *turn)
         return;
     struct socketio_socket *socket = move->socket;
     struct peer *peer = socketio_peer(socket->client);
-    hub_leave_all(hub, turn, peer, socket->encoding);
-    recovery_rejoin(socket, turn, move->rooms, NULL);
+    hub_unfilter(hub, turn, peer, socket->encoding);
     if (!hub_reaches_back(hub, peer, socket->encoding, move->since)) {
         begin_afresh(move, turn);
         return;
