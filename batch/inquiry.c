@@ -8,7 +8,8 @@
  * from the thread that works on it. There are as many as may be remembered, as many more as may wait,
  * and one that is telling; a question needs one who waits, so a new one always finds a place.
  *
- * Names come from strangers, hence the keyed hash.
+ * What was never used is memory that was never touched. Names come from strangers, hence the keyed
+ * hash.
  */
 #include "batch/inquiry.h"
 
@@ -26,11 +27,11 @@ struct waiter {
 struct inquiries {
     uint64_t keep_ns;
     uint8_t secret[16];
-    unsigned count;
     uint32_t mask;
     struct list *bucket;
-    struct inquiry *inquiry;
-    struct waiter *waiter;
+    struct inquiry *inquiry; /* [inquiries_max], of which so many were ever used */
+    struct waiter *waiter;   /* [waiters_max], the same */
+    unsigned inquiries_max, inquiries_used, waiters_max, waiters_used;
     struct list free, answered, free_waiters;
 };
 
@@ -44,17 +45,13 @@ static uint32_t buckets_for(unsigned inquiries)
     return buckets;
 }
 
-static void make_lists(struct inquiries *inquiries, unsigned count, unsigned waiting)
+static void make_lists(struct inquiries *inquiries)
 {
     for (uint32_t i = 0; i <= inquiries->mask; i++)
         list_init(&inquiries->bucket[i]);
     list_init(&inquiries->free);
     list_init(&inquiries->answered);
     list_init(&inquiries->free_waiters);
-    for (unsigned i = 0; i < count; i++)
-        list_append(&inquiries->free, &inquiries->inquiry[i].place);
-    for (unsigned i = 0; i < waiting; i++)
-        list_append(&inquiries->free_waiters, &inquiries->waiter[i].place);
 }
 
 struct inquiries *inquiries_open(unsigned remembered, unsigned waiting, uint64_t keep_ns)
@@ -64,7 +61,8 @@ struct inquiries *inquiries_open(unsigned remembered, unsigned waiting, uint64_t
     if (inquiries == NULL)
         return NULL;
     inquiries->keep_ns = keep_ns;
-    inquiries->count = count;
+    inquiries->inquiries_max = count;
+    inquiries->waiters_max = waiting;
     inquiries->mask = buckets_for(count) - 1;
     inquiries->bucket = calloc(inquiries->mask + 1, sizeof *inquiries->bucket);
     inquiries->inquiry = calloc(count, sizeof *inquiries->inquiry);
@@ -77,7 +75,7 @@ struct inquiries *inquiries_open(unsigned remembered, unsigned waiting, uint64_t
         return NULL;
     }
     clock_random(inquiries->secret, sizeof inquiries->secret);
-    make_lists(inquiries, count, waiting);
+    make_lists(inquiries);
     return inquiries;
 }
 
@@ -85,7 +83,7 @@ void inquiries_close(struct inquiries *inquiries)
 {
     if (inquiries == NULL)
         return;
-    for (unsigned i = 0; i < inquiries->count; i++)
+    for (unsigned i = 0; i < inquiries->inquiries_used; i++)
         buf_fini(&inquiries->inquiry[i].json);
     free(inquiries->bucket);
     free(inquiries->inquiry);
@@ -171,18 +169,28 @@ struct inquiry *inquiries_find(struct inquiries *inquiries, const struct questio
 
 bool inquiries_have_room(const struct inquiries *inquiries)
 {
-    return !list_empty(&inquiries->free_waiters);
+    return !list_empty(&inquiries->free_waiters) ||
+           inquiries->waiters_used < inquiries->waiters_max;
+}
+
+/* One that is free, one that was never used, or the place of the oldest answer. */
+static struct inquiry *get(struct inquiries *inquiries)
+{
+    struct list *link = list_take(&inquiries->free);
+    if (link == NULL && inquiries->inquiries_used < inquiries->inquiries_max)
+        return &inquiries->inquiry[inquiries->inquiries_used++];
+    if (link == NULL && (link = list_take(&inquiries->answered)) != NULL) {
+        end(inquiries, LIST_ENTRY(link, struct inquiry, place));
+        link = list_take(&inquiries->free);
+    }
+    must(link != NULL);
+    return LIST_ENTRY(link, struct inquiry, place);
 }
 
 struct inquiry *inquiries_new(struct inquiries *inquiries, const struct question *question,
                               uint64_t now_ns)
 {
-    struct list *oldest;
-    if (list_empty(&inquiries->free) && (oldest = list_take(&inquiries->answered)) != NULL)
-        end(inquiries, LIST_ENTRY(oldest, struct inquiry, place));
-    struct list *link = list_take(&inquiries->free);
-    must(link != NULL);
-    struct inquiry *inquiry = LIST_ENTRY(link, struct inquiry, place);
+    struct inquiry *inquiry = get(inquiries);
     put_question(inquiry, question);
     list_init(&inquiry->waiting);
     inquiry->answered = inquiry->active = inquiry->has_owner = false;
@@ -197,9 +205,10 @@ struct inquiry *inquiries_new(struct inquiries *inquiries, const struct question
 void inquiries_wait(struct inquiries *inquiries, struct inquiry *inquiry, const struct asker *asker,
                     uint64_t token)
 {
+    must(inquiries_have_room(inquiries) && !inquiry->answered);
     struct list *link = list_take(&inquiries->free_waiters);
-    must(link != NULL && !inquiry->answered);
-    struct waiter *waiter = LIST_ENTRY(link, struct waiter, place);
+    struct waiter *waiter = link != NULL ? LIST_ENTRY(link, struct waiter, place)
+                                         : &inquiries->waiter[inquiries->waiters_used++];
     waiter->asker = asker;
     waiter->token = token;
     list_append(&inquiry->waiting, &waiter->place);

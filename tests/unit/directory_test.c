@@ -480,6 +480,49 @@ static void a_page_is_full_when_it_is_full(void **state)
     assert_int_equal(find(messages(5)), FINDING_FAILED);
 }
 
+/* All clients come back at once, each into a room of its own. */
+static _Atomic unsigned storm_told, storm_yes;
+
+static void storm_answered(void *self, struct turn *turn, uint64_t token,
+                           const struct finding *finding)
+{
+    (void)self;
+    (void)turn;
+    (void)token;
+    storm_told++;
+    storm_yes += finding->kind == FINDING_YES;
+}
+
+static void a_storm_of_questions_is_answered(void **state)
+{
+    enum { QUESTIONS = 4096 };
+    const struct asker stormy = {NULL, storm_answered};
+    (void)state;
+    rig.options.waiting = rig.options.remembered = QUESTIONS;
+    rig.options.timeout_ms = 20000;
+    start();
+    uint64_t begun = clock_mono_ns();
+    for (unsigned i = 0; i < QUESTIONS; i++) {
+        char name[16];
+        struct finding finding;
+        snprintf(name, sizeof name, "u%u", i);
+        struct question question = room("r1", i % 2 == 0 ? name : "alice");
+        question.tenant = span_of_string(name);
+        rig.turn.now_ns = clock_mono_ns();
+        assert_false(directory_ask(directory_desk(rig.stage, 0), &rig.turn, &question, &stormy, i,
+                                   &finding));
+    }
+    while (storm_told < QUESTIONS) {
+        assert_in_range(clock_mono_ns() - begun, 0, 20ull * RIG_SECOND);
+        look_into_mail();
+        usleep(100);
+    }
+    assert_int_equal(storm_yes, QUESTIONS / 2);
+    assert_int_equal(lookups(), QUESTIONS);
+    print_message("%.0f look-ups a second on one connection\n",
+                  QUESTIONS * 1e9 / (double)(clock_mono_ns() - begun));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -501,6 +544,7 @@ int main(void)
         TEST(an_owner_too_long_to_be_a_user_is_nobody),
         TEST(without_postgres_every_question_fails),
         TEST(what_is_asked_at_the_end_is_left),
+        TEST(a_storm_of_questions_is_answered),
         TEST(messages_come_newest_first_and_by_pages),
         TEST(a_page_is_full_when_it_is_full),
     };
