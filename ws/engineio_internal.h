@@ -77,7 +77,7 @@ struct engineio_session {
     uint32_t slot;
     uint16_t close_code; /* for a WebSocket */
     uint8_t protocol, state, reason, owed;
-    bool base64;      /* the client takes binary as text only */
+    bool base64;      /* its transport takes binary as text only */
     bool awaits_pong; /* EIO 4 */
     bool extended;    /* … and something else came meanwhile */
     bool probed;      /* the probe has been answered: polls are to end soon */
@@ -107,6 +107,7 @@ struct engineio {
 struct engineio_socket {
     struct websocket ws; /* first */
     struct engineio_session *session;
+    bool base64; /* its request asked for binary as text */
 };
 
 /* ── engineio.c ── */

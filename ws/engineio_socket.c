@@ -113,6 +113,7 @@ static bool is_probe(const struct packet *packet)
 static void adopt(struct engineio_session *session, struct turn *turn)
 {
     session->socket = session->probe;
+    session->base64 = session->socket->base64;
     session->probe = NULL;
     session->upgrade_ns = 0;
     session->probed = false;
@@ -266,6 +267,7 @@ static bool start(struct engineio *door, struct turn *turn, struct http_request 
     *out = socket;
     if (socket == NULL)
         return false;
+    socket->base64 = http_query_has(request, "b64");
     websocket_init(&socket->ws, &socket_ops, &door->options.websocket_options);
     if (websocket_start(&socket->ws, turn, request->conn, handshake))
         return true;

@@ -175,13 +175,16 @@ static void upgrades(void **state)
         say(first, "4hello");
         hears(first, "T4hello|");
         assert_true(engineio_is_websocket(latest));
+        /* Polling asked for base64 where it was EIO 3; this request did not. */
+        say_bytes(first, FRAME_BINARY, protocol == 3 ? "\4x" : "x", protocol == 3 ? 2 : 1);
+        hears(first, protocol == 3 ? "B\4x|" : "Bx|");
         get(second, query);
         answers(second, BAD_REQUEST);
         post(second, query, "4x");
         answers(second, BAD_REQUEST);
         say(first, "1");
-        was_told(protocol == 3 ? "opened 3|T hello|transport close|"
-                               : "opened 4|T hello|transport close|");
+        was_told(protocol == 3 ? "opened 3|T hello|B x|transport close|"
+                               : "opened 4|T hello|B x|transport close|");
     }
     rig_close();
 }
