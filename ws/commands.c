@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ARGUMENT_BYTES = 2048 };
+enum { ARGUMENT_BYTES = 2048, WAITING_BYTES_MAX = 524288 };
 
 /* ── Answers ────────────────────────────────────────────────────────────────────────────────── */
 
@@ -122,11 +122,12 @@ static bool is_object(const struct call *call)
 
 static void free_command(struct command *command)
 {
+    command->socket->waiting_bytes -= sizeof *command + command->text.length;
     buf_fini(&command->text);
     free(command);
 }
 
-void command_stop(struct command *command)
+static void finish(struct command *command)
 {
     list_remove(&command->link);
     free_command(command);
@@ -138,7 +139,7 @@ static void decide(struct command *command, struct turn *turn, enum access_answe
         command->kind->granted(command, turn);
     else
         command->kind->denied(command, turn, answer);
-    command_stop(command);
+    finish(command);
 }
 
 static void answered(struct access_request *request, struct turn *turn, enum access_answer answer)
@@ -146,11 +147,31 @@ static void answered(struct access_request *request, struct turn *turn, enum acc
     decide(LIST_ENTRY(request, struct command, request), turn, answer);
 }
 
-struct command *command_start(const struct call *call, const struct command_kind *kind)
+/* NULL: no memory, or this socket has too much waiting. */
+static struct command *make_command(struct socketio_socket *socket, struct span text)
 {
+    size_t bytes = sizeof(struct command) + text.length;
+    if (socket->waiting_bytes + bytes > WAITING_BYTES_MAX)
+        return NULL;
     struct command *command = calloc(1, sizeof *command);
+    if (command == NULL)
+        return NULL;
+    buf_init(&command->text, text.length);
+    if (!buf_put(&command->text, text.at, text.length)) {
+        free(command);
+        return NULL;
+    }
+    socket->waiting_bytes += bytes;
+    return command;
+}
+
+struct command *command_start(const struct call *call, const struct command_kind *kind,
+                              struct span text)
+{
+    struct command *command = make_command(call->socket, text);
     if (command == NULL) {
-        commands_refuse(call->socket, call->turn, "OVERLOADED", "no memory", call->ack);
+        commands_refuse(call->socket, call->turn, "OVERLOADED",
+                        "Too much is waiting for an answer about access", call->ack);
         return NULL;
     }
     command->kind = kind;
@@ -256,7 +277,7 @@ static void join_room(const struct call *call)
     char room[ROOM_NAME_MAX + 1];
     if (!read_room(call, room))
         return;
-    struct command *command = command_start(call, &join_room_kind);
+    struct command *command = command_start(call, &join_room_kind, (struct span){NULL, 0});
     if (command == NULL)
         return;
     command->room_length = strlen(room);
@@ -342,7 +363,7 @@ static void join_project(const struct call *call)
                        "The token is not valid for this connection", call->ack);
         return;
     }
-    struct command *command = command_start(call, &join_project_kind);
+    struct command *command = command_start(call, &join_project_kind, (struct span){NULL, 0});
     if (command == NULL)
         return;
     command->room_length =

@@ -37,9 +37,10 @@ struct command_kind {
     void (*denied)(struct command *command, struct turn *turn, enum access_answer answer);
 };
 
-/* NULL: no memory; the client has been told. The caller fills in the room, or asks with another. */
-NODISCARD struct command *command_start(const struct call *call, const struct command_kind *kind);
-void command_stop(struct command *command);
+/* Keeps the text (may be absent). NULL: too much is waiting, or no memory; the client has been told. The
+ * caller fills in the room. */
+NODISCARD struct command *command_start(const struct call *call, const struct command_kind *kind,
+                                        struct span text);
 /* Asks about command->room; the command ends with its answer, perhaps at once. */
 void command_ask(struct command *command, struct turn *turn);
 const uint64_t *command_ack(const struct command *command);

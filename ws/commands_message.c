@@ -214,19 +214,12 @@ static bool may_speak_anyway(const struct socketio_socket *socket, struct span r
 
 static void ask_for_room(const struct call *call, struct span room)
 {
-    struct command *command = command_start(call, &message_kind);
-    struct span text = call->argument.text;
+    struct command *command = command_start(call, &message_kind, call->argument.text);
     if (command == NULL)
         return;
-    buf_init(&command->text, text.length);
     command->room_length = room.length;
     memcpy(command->room, room.at, room.length);
-    if (buf_put(&command->text, text.at, text.length)) {
-        command_ask(command, call->turn);
-        return;
-    }
-    denied(command, call->turn, ACCESS_UNKNOWN);
-    command_stop(command);
+    command_ask(command, call->turn);
 }
 
 void commands_message(const struct call *call)

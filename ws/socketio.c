@@ -95,6 +95,12 @@ static struct socketio_socket *find_socket(struct socketio_client *client,
     return NULL;
 }
 
+static bool has_left(const struct socketio_client *client,
+                     const struct socketio_namespace *namespace)
+{
+    return (client->left >> (namespace - client->door->namespace) & 1) != 0;
+}
+
 static void break_off(struct socketio_client *client, struct turn *turn)
 {
     engineio_end(client->session, turn, ENGINEIO_PARSE_ERROR);
@@ -151,7 +157,7 @@ static void take(struct socketio_client *client, struct turn *turn,
         take_packet(socket, turn, packet, attachments);
     else if (packet->type == SOCKETIO_CONNECT)
         take_connect(client, turn, namespace, packet);
-    else if (namespace == NULL || (client->left >> (namespace - client->door->namespace) & 1) == 0)
+    else if (namespace == NULL || !has_left(client, namespace))
         break_off(client, turn);
 }
 
@@ -209,6 +215,14 @@ static void take_attachment(struct socketio_client *client, struct turn *turn, s
         take_gathered(client, turn);
 }
 
+/* Into this namespace, now or before: for nobody else are attachments kept. */
+static bool has_been_let_in(struct socketio_client *client, struct span name)
+{
+    const struct socketio_namespace *namespace = find_namespace(client->door, name);
+    return namespace != NULL &&
+           (find_socket(client, namespace) != NULL || has_left(client, namespace));
+}
+
 static void take_text(struct socketio_client *client, struct turn *turn, struct span text)
 {
     struct socketio_packet packet;
@@ -216,7 +230,8 @@ static void take_text(struct socketio_client *client, struct turn *turn, struct 
         break_off(client, turn);
     else if (packet.attachments == 0)
         take(client, turn, &packet, NULL);
-    else if (!start_gathering(client, text, packet.attachments))
+    else if (!has_been_let_in(client, packet.namespace) ||
+             !start_gathering(client, text, packet.attachments))
         break_off(client, turn);
 }
 

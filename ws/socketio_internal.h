@@ -62,7 +62,8 @@ struct socketio_socket {
     struct socketio_namespace *namespace;
     struct principal *principal; /* NULL: nobody in particular */
     struct alarm expiry;
-    struct list commands; /* that wait for an answer about access */
+    struct list commands; /* that wait for an answer about access … */
+    size_t waiting_bytes; /* … and what they take */
     struct list acks;     /* that wait for the disk */
     unsigned encoding;
     char sid[48], pid[48]; /* pid "": it cannot come back */

@@ -276,6 +276,46 @@ static void answers_later(void **state)
     directory_answers(0);
 }
 
+/* A client cannot make us keep more than so much until somebody answers. */
+static void much_waits(void **state)
+{
+    (void)state;
+    char packet[11000];
+    desk.later = true;
+    connected(&one, "producer/t");
+    memset(packet, 'x', sizeof packet);
+    int head = snprintf(packet, sizeof packet,
+                        "2/ws,1[\"message\",{\"type\":\"chat\",\"roomId\":\"r\",\"data\":\"");
+    packet[head] = 'x';
+    snprintf(packet + 10000, sizeof packet - 10000, "\"}]");
+    unsigned told = 0;
+    for (unsigned i = 0; i < 60; i++) {
+        say(&one, packet);
+        told += one.heard.length > 0;
+        forget(&one);
+    }
+    assert_in_range(told, 5, 12);
+    session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
+}
+
+/* Attachments are kept for nobody who has not been let in. */
+static void attachments_of_strangers(void **state)
+{
+    (void)state;
+    session_open(&one, 0, 4, "");
+    say(&one, "51-/ws,[\"message\",{\"_placeholder\":true,\"num\":0}]");
+    assert_true(one.ended && one.reason == ENGINEIO_PARSE_ERROR);
+    session_close(&one, one.reason);
+    connected(&one, "u/t");
+    say(&one, "0{\"token\":\"u/t\"}");
+    say(&one, "1/ws,");
+    forget(&one);
+    say(&one, "51-/ws,[\"message\",{\"_placeholder\":true,\"num\":0}]");
+    say_binary(&one, "late");
+    assert_false(one.ended);
+    session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
+}
+
 static void messages(void **state)
 {
     (void)state;
@@ -446,6 +486,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(rooms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(projects, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_later, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(much_waits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(attachments_of_strangers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(messages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(limits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(addresses, set_up, tear_down),
