@@ -158,14 +158,34 @@ static void linger(struct conn *conn, struct turn *turn)
     conn_update_reading(conn, turn);
 }
 
+/* An acknowledgement can be due when Postgres is back, and whether a peer that has
+ * said its last word is still there for it cannot be told: so long, and no longer. */
+static void outwait(struct conn *conn, struct turn *turn)
+{
+    uint64_t bound_ns = conn->shard->options.finished_ns;
+    if (conn->outwaits)
+        return;
+    conn->outwaits = true;
+    timer_stop(conn->shard->timers, &conn->timer);
+    if (bound_ns > 0)
+        timer_start(conn->shard->timers, &conn->timer, turn->now_ns + bound_ns);
+}
+
+static void flush(struct conn *conn, struct turn *turn)
+{
+    if (conn->outwaits || !timer_running(&conn->timer))
+        set_timer(conn, turn, FLUSH_MS);
+    conn->outwaits = false;
+}
+
 static void advance_finishing(struct conn *conn, struct turn *turn)
 {
     if (conn->broken || conn->mute)
         conn_stop(conn, turn);
     else if (conn->held > 0)
-        timer_stop(conn->shard->timers, &conn->timer);
-    else if (conn_queued(conn) > 0 && !timer_running(&conn->timer))
-        set_timer(conn, turn, FLUSH_MS);
+        outwait(conn, turn);
+    else if (conn_queued(conn) > 0)
+        flush(conn, turn);
     else if (conn_queued(conn) == 0 && conn->ended)
         conn_stop(conn, turn);
     else if (conn_queued(conn) == 0)

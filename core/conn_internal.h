@@ -77,7 +77,8 @@ struct conn {
     uint8_t target; /* of MOVING */
     /* receiving */
     bool armed, cancelling, paused, throttled;
-    bool offer; /* the spill is to be offered although nothing new has arrived */
+    bool offer;    /* the spill is to be offered although nothing new has arrived */
+    bool outwaits; /* finished, and its timer runs for what it still holds */
     bool ended, ended_told;
     bool broken; /* reset, or another error; found after what had arrived before */
     /* sending */

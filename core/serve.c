@@ -310,6 +310,7 @@ static int make_shard(struct server *server, struct seat *seat)
                  .buffer_bytes = (unsigned)config->limits_receive_buffer_bytes},
         .connections_max = (unsigned)connections,
         .busy_poll_us = (unsigned)config->node_busy_poll_us,
+        .finished_ns = (uint64_t)config->limits_idle_ms * 1000000,
         .output_max = (size_t)config->limits_output_bytes,
         .input_max = (size_t)config->limits_event_bytes + 65536,
         .connection_memory = (size_t)config->limits_connection_memory,

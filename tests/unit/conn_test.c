@@ -187,6 +187,28 @@ static void test_half_close(void **state)
     engine_stop(engine);
 }
 
+/* … but not for ever, if what it waits for does not come true. */
+static void test_half_close_is_bounded(void **state)
+{
+    (void)state;
+    struct shard_options options = engine_options();
+    options.finished_ns = 200 * 1000 * 1000;
+    struct engine *engine = engine_start(1, options, false);
+    engine->durable_max = 0;
+    int waits = client(engine, DOOR_EVENT), open = client(engine, DOOR_EVENT);
+    say(waits, "abc", 3);
+    say(open, "abc", 3);
+    shutdown(waits, SHUT_WR);
+    EVENTUALLY(shard_connections(engine->shard[0]) == 1);
+    char byte;
+    assert_true(recv(waits, &byte, 1, 0) <= 0);
+    engine->durable_max = UINT64_MAX;
+    expect(open, "abc", 3);
+    close(open);
+    close(waits);
+    engine_stop(engine);
+}
+
 /* The last words arrive although more bytes were on their way to us. */
 static void test_finish_lingers(void **state)
 {
@@ -438,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_message_too_long),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_half_close),
+        cmocka_unit_test(test_half_close_is_bounded),
         cmocka_unit_test(test_finish_lingers),
         cmocka_unit_test(test_late),
         cmocka_unit_test(test_change_wire),
