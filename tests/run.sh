@@ -71,7 +71,7 @@ if part fuzz; then
     fi
 fi
 if part sanitizers; then
-    build BUILD=tsan build/tsan/tests/unit/{mail,dedup,shard}_test && units tsan
+    build BUILD=tsan build/tsan/tests/unit/{mail,dedup,shard,allowance}_test && units tsan
 fi
 if part sim; then
     if build BUILD=release sims; then
