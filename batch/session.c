@@ -346,6 +346,13 @@ static void tell_shards(struct writer *writer, unsigned checkpoints)
     }
 }
 
+static enum outcome refresh(struct writer *writer)
+{
+    struct patience away = patience(writer, look_busy);
+    return outcome_of(writer,
+                      unique_refresh(&writer->unique, writer->postgres, &away, clock_mono_ns()));
+}
+
 static enum outcome store(struct writer *writer)
 {
     struct batch *batch = writer->gathering;
@@ -392,6 +399,8 @@ enum outcome writer_session(struct writer *writer)
         outcome = begin(writer);
         for (bool was_busy = false; outcome == OUTCOME_ON; was_busy = true) {
             outcome = gather_batch(writer, was_busy);
+            if (outcome == OUTCOME_ON)
+                outcome = refresh(writer);
             if (outcome == OUTCOME_ON)
                 outcome = store(writer);
         }

@@ -6,8 +6,11 @@
 #include "batch/unique.h"
 #include "batch/copy_statement.h"
 #include "batch/sql.h"
+#include "core/clock.h"
 
 #include <stdio.h>
+
+#define KEEP_NS (3600 * 1000000000ull)
 
 enum { SQL_MAX = 64 * 1024 };
 
@@ -24,9 +27,9 @@ static bool put_span(struct buf *sql, struct span text)
 /* ── The index ──────────────────────────────────────────────────────────────────────────────── */
 
 /* Both matter for batches of megabytes; the second can't be set once a staging table was used. */
-static const char session[] =
-    "set work_mem = '64MB'; do $ringmain$ begin perform set_config('temp_buffers', '64MB', false); "
-    "exception when others then null; end $ringmain$";
+static const char session[] = "discard temp; set work_mem = '64MB'; do $ringmain$ begin perform "
+                              "set_config('temp_buffers', '64MB', false); "
+                              "exception when others then null; end $ringmain$";
 
 /* A usable unique index whose key is the id and, at most, what the table is partitioned by. */
 static bool put_question(struct buf *sql, const struct stream *stream)
@@ -109,9 +112,21 @@ enum answer unique_settle(struct unique *unique, struct postgres *postgres,
         wanted = wanted || streams_at(streams, i)->unique_id != NULL;
     enum answer answer =
         wanted ? postgres_query(postgres, patience, session, NULL, NULL) : ANSWER_OK;
+    unique->stale_ns = wanted ? clock_mono_ns() + KEEP_NS : 0;
     for (unsigned i = 0; answer == ANSWER_OK && i < streams_count(streams); i++)
         if (streams_at(streams, i)->unique_id != NULL)
             answer = settle_one(unique, postgres, patience, streams_at(streams, i), why);
+    return answer;
+}
+
+enum answer unique_refresh(struct unique *unique, struct postgres *postgres,
+                           const struct patience *patience, uint64_t now_ns)
+{
+    if (unique->stale_ns == 0 || now_ns < unique->stale_ns)
+        return ANSWER_OK;
+    enum answer answer = postgres_query(postgres, patience, "discard temp", NULL, NULL);
+    if (answer == ANSWER_OK)
+        unique->stale_ns = now_ns + KEEP_NS;
     return answer;
 }
 

@@ -28,6 +28,7 @@ enum { UNIQUE_KEY_BYTES = 512, UNIQUE_WHY_BYTES = 512 };
 /* The key of each stream's index, as SQL ("id" or "id","ts"), by the stream's number; "": none. */
 struct unique {
     const struct streams *streams;
+    uint64_t stale_ns; /* when the staging tables have been there for too long; 0: there are none */
     char key[STREAMS_MAX][UNIQUE_KEY_BYTES];
 };
 
@@ -36,6 +37,12 @@ struct unique {
 NODISCARD enum answer unique_settle(struct unique *unique, struct postgres *postgres,
                                     const struct patience *patience, const struct streams *streams,
                                     char *why);
+
+/* Before a batch, now and then: drops staging tables that have been there for an hour. While one is
+ * there no vacuum can move the database's oldest transaction past its making, and of transactions
+ * there are only 2^31. OK if there was nothing to do. */
+NODISCARD enum answer unique_refresh(struct unique *unique, struct postgres *postgres,
+                                     const struct patience *patience, uint64_t now_ns);
 
 /* Do rows for this target go by way of the index? Those of a stream that has no such key (any
  * more), or from before it had an id, do not. */

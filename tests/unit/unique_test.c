@@ -182,6 +182,36 @@ static void rows_of_another_table_or_from_before_it_had_an_id_go_as_ever(void **
     assert_true(unique_is(&unique, &target));
 }
 
+static long staging_tables(void)
+{
+    return rig_number("select count(*) from pg_class where relname like 'ringmain_staging%'");
+}
+
+static void staging_tables_do_not_grow_old(void **state)
+{
+    (void)state;
+    char copy_sql[STREAM_SQL_BYTES];
+    struct buf sql = {.max = 65536};
+    rig_sql(TABLE);
+    rig_sql("alter table t add primary key (key)");
+    assert_int_equal(settle(), ANSWER_OK);
+    assert_true(stream_copy_sql(streams_find(streams, "t"), copy_sql, sizeof copy_sql));
+    struct spool_stream target = target_of("t", copy_sql);
+    assert_true(unique_put(&unique, &target, 7, &sql) && buf_put(&sql, "", 1));
+    *strchr((char *)sql.at, ';') = '\0'; /* only the first of the three */
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(postgres_query(postgres, &patient, (char *)sql.at, NULL, NULL), ANSWER_OK);
+    buf_fini(&sql);
+    assert_int_equal(staging_tables(), 1);
+    uint64_t stale_ns = unique.stale_ns;
+    assert_in_range(stale_ns, clock_mono_ns(), clock_mono_ns() + 3600ull * RIG_SECOND);
+    assert_int_equal(unique_refresh(&unique, postgres, &patient, stale_ns - 1), ANSWER_OK);
+    assert_int_equal(staging_tables(), 1);
+    assert_int_equal(unique_refresh(&unique, postgres, &patient, stale_ns), ANSWER_OK);
+    assert_int_equal(staging_tables(), 0);
+    assert_true(unique.stale_ns == stale_ns + 3600ull * RIG_SECOND);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup(name, setup)
@@ -192,6 +222,7 @@ int main(void)
         TEST(the_time_of_receipt_is_no_part_of_a_key),
         TEST(a_stream_without_an_id_goes_as_ever),
         TEST(the_statements_are_good_sql),
+        TEST(staging_tables_do_not_grow_old),
         TEST(rows_of_another_table_or_from_before_it_had_an_id_go_as_ever),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
