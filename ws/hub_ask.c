@@ -17,18 +17,18 @@ enum { RECORD_HEAD = 7, FOUND_MAX = 1 << 30 };
 
 /* ── A shard's answer ───────────────────────────────────────────────────────────────────────── */
 
-static bool put_record(struct buf *out, enum record kind, uint32_t count_, const char *text)
+static bool put_record(struct buf *out, enum record kind, uint32_t count_, struct span text)
 {
-    size_t length = strlen(text);
-    uint8_t *at = buf_room(out, RECORD_HEAD + length);
-    if (at == NULL || length > UINT16_MAX)
+    uint8_t *at = buf_room(out, RECORD_HEAD + text.length);
+    if (at == NULL || text.length > UINT16_MAX)
         return false;
-    uint16_t short_length = (uint16_t)length;
+    uint16_t short_length = (uint16_t)text.length;
     at[0] = (uint8_t)kind;
     memcpy(at + 1, &count_, sizeof count_);
     memcpy(at + 5, &short_length, sizeof short_length);
-    memcpy(at + RECORD_HEAD, text, length);
-    buf_grew(out, RECORD_HEAD + length);
+    if (text.length > 0)
+        memcpy(at + RECORD_HEAD, text.at, text.length);
+    buf_grew(out, RECORD_HEAD + text.length);
     return true;
 }
 
@@ -48,8 +48,8 @@ static void tally(struct buf *out, enum record kind, const char **names, size_t 
             ;
         if (names[i][0] == '\0')
             continue;
-        if (records++ == most || !put_record(out, kind, (uint32_t)run, names[i])) {
-            (void)put_record(out, RECORD_CUT, 1, "");
+        if (records++ == most || !put_record(out, kind, (uint32_t)run, span_of_string(names[i]))) {
+            (void)put_record(out, RECORD_CUT, 1, SPAN(""));
             return;
         }
     }
@@ -116,7 +116,7 @@ static void kick(struct hub *hub, struct turn *turn, struct inquiry *inquiry)
     struct peer *peer = find_named(hub, name_asked(inquiry));
     if (peer == NULL)
         return;
-    (void)put_record(&inquiry->found, RECORD_KICKED, 1, "");
+    (void)put_record(&inquiry->found, RECORD_KICKED, 1, SPAN(""));
     peer->ops->kick(peer, turn);
 }
 

@@ -44,25 +44,24 @@ bool hub_post(struct hub *hub, unsigned to, struct hub_letter *letter)
     return posted;
 }
 
-static void forget_waiting(struct hub *hub, struct waiting *waiting)
+static struct waiting *take_waiting(struct hub *hub, unsigned to)
 {
-    hub->backlog_bytes -= waiting->letter->bytes + sizeof *waiting;
-    list_remove(&waiting->link);
-    free(waiting);
+    struct list *link = list_take(&hub->backlog[to]);
+    return link == NULL ? NULL : LIST_ENTRY(link, struct waiting, link);
 }
 
 static void post_again(struct hub *hub, unsigned to)
 {
     struct mail *mail = mail_between(hub->node, hub->options.shard, to);
-    while (!list_empty(&hub->backlog[to])) {
-        struct waiting *first = LIST_ENTRY(hub->backlog[to].next, struct waiting, link);
-        /* Whoever takes it may free it at once. */
-        size_t bytes = first->letter->bytes + sizeof *first;
-        if (!mail_post(mail, &first->letter))
+    struct waiting *first;
+    while ((first = take_waiting(hub, to)) != NULL) {
+        size_t bytes = first->letter->bytes + sizeof *first; /* who takes it may free it at once */
+        if (!mail_post(mail, &first->letter)) {
+            list_prepend(&hub->backlog[to], &first->link);
             return;
+        }
         hub->backlog_bytes -= bytes;
         hub->posted[to] = true;
-        list_remove(&first->link);
         free(first);
     }
 }
@@ -150,13 +149,13 @@ static void discard(struct hub_letter *letter)
 
 void hub_drop_backlog(struct hub *hub)
 {
+    struct waiting *first;
     for (unsigned i = 0; i < hub->node->shards; i++)
-        while (!list_empty(&hub->backlog[i])) {
-            struct waiting *first = LIST_ENTRY(hub->backlog[i].next, struct waiting, link);
-            struct hub_letter *letter = first->letter;
-            forget_waiting(hub, first);
-            discard(letter);
+        while ((first = take_waiting(hub, i)) != NULL) {
+            discard(first->letter);
+            free(first);
         }
+    hub->backlog_bytes = 0;
 }
 
 void hub_node_close(struct hub_node *node)

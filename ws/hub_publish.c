@@ -141,7 +141,7 @@ void hub_sequence(struct hub *hub, struct turn *turn, struct dispatch *dispatch)
             continue;
         atomic_fetch_add_explicit(&dispatch->references, 1, memory_order_relaxed);
         if (!hub_post(hub, i, &dispatch->letter)) {
-            dispatch_put(dispatch);
+            atomic_fetch_sub_explicit(&dispatch->references, 1, memory_order_relaxed);
             (void)hub_dropped(hub, turn, "another shard does not keep up (live.backlog_bytes)");
         }
     }

@@ -24,6 +24,7 @@ static struct encoded **place(struct peer_queue *queue, uint32_t index)
 static bool grow(struct peer_queue *queue)
 {
     uint32_t capacity = queue->many == NULL ? MANY_MIN : 2 * queue->capacity;
+    must(capacity > queue->capacity);
     struct encoded **many = malloc(capacity * sizeof(struct encoded *));
     if (many == NULL)
         return false;
