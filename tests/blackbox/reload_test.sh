@@ -102,6 +102,36 @@ check "SIGHUP: what needs a restart is said" until_true 20 grep -q 'spool.retain
 stricter() { [ "$(status "http://$HTTP/stats")" = 401 ]; }
 check "and the rest holds" until_true 20 stricter
 
+# ── a key set, as an identity provider rotates it ──
+key_set() { # KID=SECRET-FILE…
+    local pair all=
+    for pair in "$@"; do
+        all+=${all:+,}$(printf '{"kty":"oct","alg":"HS256","kid":"%s","k":"%s"}' "${pair%%=*}" \
+            "$(base64 -w 0 <"${pair#*=}" | tr '+/' '-_' | tr -d '=')")
+    done
+    echo "{\"keys\":[$all]}" >"$TMP/jwks.json"
+}
+signed_by() { # KID SECRET-FILE
+    printf '[key %s]\nalgorithm = HS256\nsecret_file = %s\n' "$1" "$2" >"$TMP/signer.conf"
+    "$PROGRAM" token -c "$TMP/signer.conf" --kid "$1" --user u --scope ingest
+}
+key_set "one=$TMP/secret.a"
+printf '[auth]\njwks_file = %s\nkey_overlap_s = 0\n' "$TMP/jwks.json" >"$CONF"
+check "SIGHUP: a key set" hup read
+same "tokens of its key" 202 "$(post "$(signed_by one "$TMP/secret.a")")"
+same "without overlap the key before it has ended at once" 401 "$(post "$C")"
+key_set "one=$TMP/secret.a" "two=$TMP/secret.b"
+check "SIGHUP: one key more" hup read
+same "tokens of the new key" 202 "$(post "$(signed_by two "$TMP/secret.b")")"
+same "and of the old one" 202 "$(post "$(signed_by one "$TMP/secret.a")")"
+key_set "two=$TMP/secret.b"
+check "SIGHUP: the old one taken out" hup read
+same "its tokens are turned away" 401 "$(post "$(signed_by one "$TMP/secret.a")")"
+echo '{"keys":[{' >"$TMP/jwks.json"
+check "SIGHUP: half a key set is refused" hup refused
+like "with its name" 'jwks.json: not a JSON Web Key Set' "$(says 1)"
+same "the tokens of the key before, as before" 202 "$(post "$(signed_by two "$TMP/secret.b")")"
+
 check "no secret and no token is in the log" bash -c '! grep -q -F -e eyJ -f <(cat "$TMP"/secret.?; echo) "$1"' _ "$LOG"
 stop_ringmain
 same "it drains and ends with 0" 0 $?
