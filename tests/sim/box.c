@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAIL_LETTERS = 1024, DEDUP_IDS = 2048, REMOVALS_A_CHECK = 6 };
+enum { MAIL_LETTERS = 1024, DEDUP_IDS = 2048, REMOVALS_A_CHECK = 3 };
 
 /* ── Recovery ───────────────────────────────────────────────────────────────────────────────── */
 
@@ -106,7 +106,7 @@ static int make_shard(struct box *box, struct seat *seat)
                  .buffer_bytes = box->options.receive_bytes},
         .connections_max = 64,
         .output_max = 256 * 1024,
-        .input_max = (size_t)box->config.limits_event_bytes + 65536,
+        .input_max = (size_t)box->config->limits_event_bytes + 65536,
         .connection_memory = 8 * 1024 * 1024,
         .progress = box->progress,
         .counters = &box->counters[seat->index],
@@ -160,7 +160,7 @@ static int make(struct box *box)
     if (result != 0)
         return result;
     box->node = (struct node){
-        .config = &box->config,
+        .config = box->config,
         .name = CHECK_NODE,
         .streams = box->streams,
         .settings = &box->settings,
@@ -482,27 +482,33 @@ bool box_is_drained(const struct box *box)
 
 /* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
 
-void box_open(struct box *box, const struct box_options *options, struct ledger *ledger)
+/* What every box has, and is not made anew for each: it would take longer than some seeds do. */
+static struct {
+    struct config config;
+    struct streams *streams;
+    struct settings *settings;
+} furniture;
+
+void box_furnish(void)
 {
     static const char *const settings[] = {
         "auth.required=no",      "node.shutdown_s=3600",  "limits.idle_ms=20000",
         "tcp.ack_interval_ms=2", "limits.header_ms=5000", ("node.name=" CHECK_NODE),
     };
     char why[SETTINGS_WHY];
+    furniture.streams = streams_open();
+    must(furniture.streams != NULL && streams_add_defaults(furniture.streams, why) == 0);
+    must(config_load(&furniture.config, NULL, NULL, settings, COUNT_OF(settings), stderr) == 0);
+    must(settings_open(&furniture.settings, &furniture.config, furniture.streams, NULL, 0, why) ==
+         0);
+}
+
+void box_open(struct box *box, const struct box_options *options, struct ledger *ledger)
+{
     memset(box, 0, sizeof *box);
     box->options = *options;
     box->ledger = ledger;
-    box->streams = streams_open();
-    must(box->streams != NULL && streams_add_defaults(box->streams, why) == 0);
-    must(config_load(&box->config, NULL, NULL, settings, COUNT_OF(settings), stderr) == 0);
-    struct settings *made;
-    must(settings_open(&made, &box->config, box->streams, NULL, 0, why) == 0);
-    settings_publish(&box->settings, made);
-}
-
-void box_close(struct box *box)
-{
-    settings_close(settings_of(&box->settings));
-    config_free(&box->config);
-    streams_close(box->streams);
+    box->config = &furniture.config;
+    box->streams = furniture.streams;
+    settings_publish(&box->settings, furniture.settings);
 }

@@ -37,8 +37,8 @@ struct box_options {
 struct box {
     struct box_options options;
     struct ledger *ledger;
-    struct config config;
-    struct streams *streams;
+    const struct config *config;
+    const struct streams *streams;
     struct settings_board settings;
     struct node node;
     struct stats stats;
@@ -59,8 +59,9 @@ struct box {
     char why[512];
 };
 
+/* Once, before all boxes. */
+void box_furnish(void);
 void box_open(struct box *box, const struct box_options *options, struct ledger *ledger);
-void box_close(struct box *box);
 
 /* 0, or why it did not start: then try again later. What recovery found is checked. */
 int box_boot(struct box *box);

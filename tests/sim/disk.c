@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* What nobody waits for fails more often. */
-enum { REMOVALS_FAIL = 10 };
+enum { REMOVALS_FAIL = 20 };
 
 struct descriptor {
     struct inode *inode;
@@ -177,7 +177,10 @@ static struct directory *directory_of(int number)
 static int give_descriptor(struct inode *inode, int flags)
 {
     struct disk *disk = world.disk;
-    must(disk->descriptors < DISK_DESCRIPTORS_MAX);
+    if (disk->descriptors == DISK_DESCRIPTORS_MAX) {
+        blame("files are opened without end");
+        return -EMFILE;
+    }
     if (disk->descriptors == disk->places) {
         disk->places = disk->places == 0 ? 64 : 2 * disk->places;
         disk->descriptor = realloc(disk->descriptor, disk->places * sizeof *disk->descriptor);

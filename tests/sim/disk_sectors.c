@@ -239,7 +239,7 @@ static void cut(struct inode *inode, uint64_t length)
 /* The power went while it was written: it is neither the old one nor the new one. */
 static void damage(struct leaf *leaf, unsigned sector)
 {
-    uint64_t at = below(once_in(2) ? 128 : SECTOR); /* a header is what stands at its beginning */
+    uint64_t at = below(once_in(4) ? SECTOR : 128); /* a header is what stands at its beginning */
     own(&leaf->platter)[sector * SECTOR + at] ^= (uint8_t)between(1, 255);
     saw(SAW_SECTORS_DAMAGED);
 }
@@ -252,7 +252,7 @@ static void crash_leaf(struct leaf *leaf, uint64_t survives)
             settle(leaf, i, kept);
         if (dirty)
             saw(kept ? SAW_SECTORS_KEPT : SAW_SECTORS_LOST);
-        if (kept && once_in(leaf->platter == NULL ? 64 : 4))
+        if (kept && once_in(leaf->platter == NULL ? 64 : 2))
             damage(leaf, i);
     }
     hold(&leaf->cache, leaf->platter);

@@ -8,6 +8,7 @@
  *   JOBS=n     processes; default: as many as there are cores
  */
 #include "core/log.h"
+#include "tests/sim/box.h"
 #include "tests/sim/crew.h"
 #include "tests/sim/seed.h"
 
@@ -133,5 +134,6 @@ int main(void)
     (void)mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024);
     (void)mallopt(M_TRIM_THRESHOLD, 512 * 1024 * 1024);
     log_setup(getenv("LOG") != NULL ? LOG_DEBUG : LOG_ERROR + 1, LOG_LOGFMT);
+    box_furnish();
     return seed == 0 ? run_many() : run_one(seed);
 }

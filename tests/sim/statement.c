@@ -47,13 +47,14 @@ static void read_places(struct statement *statement, const char *mark, const cha
 static void take_apart(struct statement *statement)
 {
     statement->kind = kind_of(statement->text);
-    if (statement->kind == STATEMENT_MOVE)
+    if (statement->kind == STATEMENT_MOVE) {
         read_places(statement, "(", "(%u::int,%lld::bigint,%lld::bigint,%lld::bigint)");
-    else if (statement->kind == STATEMENT_PLACE || statement->kind == STATEMENT_READ)
+        statement->compares = find(statement->text, "c.next_seq = want.was") != NULL;
+        statement->counts = find(statement->text, "select 1 / (count(*) = ") != NULL;
+    } else if (statement->kind == STATEMENT_PLACE || statement->kind == STATEMENT_READ) {
         read_places(statement, "::text,", "::text,%u,%lld");
-    statement->compares = find(statement->text, "c.next_seq = want.was") != NULL;
-    statement->counts = find(statement->text, "select 1 / (count(*) = ") != NULL;
-    statement->locks = find(statement->text, "for update") != NULL;
+        statement->locks = find(statement->text, "for update") != NULL;
+    }
 }
 
 /* Behind the statement that begins at `at`: its semicolon, or the end. */
