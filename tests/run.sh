@@ -75,8 +75,8 @@ if part sanitizers; then
 fi
 if part sim; then
     if build BUILD=release sims; then
-        run "simulation" timeout 300 build/release/tests/sim/sim
-        run "planted bugs" timeout 300 env SHORT=1 bash tests/mutants/run.sh
+        run "simulation" timeout 900 build/release/tests/sim/sim
+        run "planted bugs" timeout 900 env SHORT=1 bash tests/mutants/run.sh
     fi
 fi
 if part blackbox; then

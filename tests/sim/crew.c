@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -54,6 +55,7 @@ static void give_time(void)
 
 _Noreturn static void work(struct board *board, struct hand *hand, bool (*run)(uint64_t))
 {
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);         /* nobody else would end it */
     memcpy(world.saw, hand->saw, sizeof world.saw); /* of the one who was here before */
     while (atomic_load(&board->failures) < board->failures_max) {
         uint64_t seed = atomic_fetch_add(&board->next, 1);
