@@ -91,7 +91,8 @@ static void flush(struct job *job)
                                            door->streams, events, door->verdicts);
     for (unsigned i = 0; i < judged; i++)
         receipt_add(&ingest->receipt, ingest->first + i, door->events[i].id, &door->verdicts[i]);
-    job->request->rate.events -= events - judged; /* they were in this second's: see within_rate() */
+    job->request->rate.events -=
+        events - judged; /* they were in this second's: see within_rate() */
     if (judged < events)
         stop_overloaded(job, ingest->first + judged, door->events[judged].id);
 }

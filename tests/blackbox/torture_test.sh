@@ -6,7 +6,8 @@
 # `make torture` is the same with 1,000 kills and 50 faults of Postgres (KILLS=n FAULTS=n).
 . "$(dirname "$0")/lib.sh"
 
-KILLS=${KILLS:-25} FAULTS=${FAULTS:-3}
+KILLS=${KILLS:-20} FAULTS=${FAULTS:-3}
+STEP=${STEP:-9} # from one cut with a kill behind it to the next, in bytes
 EACH=${EACH:-2} RATE=${RATE:-800} # producers a door, events a second of each
 helpers=()
 began=$SECONDS
@@ -59,16 +60,16 @@ torture() {
 
 was_cut() { [ -e "$TMP/cut.done" ] || [ -e "$TMP/cut.whole" ]; }
 
-# A commit's answer is cut at byte 0, 1, 2 … until one is shorter than that. With `kill` ringmain is killed as well, as
-# soon as it has been cut off: the next one has to find out what was committed.
+# cut_everywhere STEP [kill]: a commit's answer is cut at byte 0, STEP, 2 STEP … until one is shorter than that. With
+# `kill` ringmain is killed as well, as soon as it has been cut off: the next one has to find out what was committed.
 cut_everywhere() {
-    for ((cuts = 0; ; cuts++)); do
+    for ((cuts = 0; ; cuts += $1)); do
         rm -f "$TMP/cut.done" "$TMP/cut.whole"
         echo "$cuts" >"$TMP/cut.new"
         mv "$TMP/cut.new" "$TMP/cut"
         until_true 60 was_cut || return 1
         [ ! -e "$TMP/cut.whole" ] || break
-        [ "${1:-}" != kill ] || { kill_ringmain && restart_ringmain || return 1; }
+        [ "${2:-}" != kill ] || { kill_ringmain && restart_ringmain || return 1; }
     done
     [ "$cuts" -ge 20 ] # the shortest answer there is
 }
@@ -94,9 +95,9 @@ if torture; then
 else
     not_ok "$KILLS kills of ringmain, $FAULTS faults of Postgres" "$(tail -n 5 "$LOG")"
 fi
-check "a commit's answer was cut at each of its bytes" cut_everywhere
-echo "# $cuts cuts"
-check "and once more, with a kill behind each cut" cut_everywhere kill
+check "a commit's answer was cut at each of its bytes" cut_everywhere 1
+echo "# cut at $cuts places"
+check "and once more, with a kill behind each cut" cut_everywhere "$STEP" kill
 touch "$TMP/stop"
 wait "$producers"
 same "every producer came to its end, no door broke its word" "0 " "$? $(grep ^wrong "$TMP/ledger")"

@@ -26,6 +26,6 @@ part poison && run "54 kinds of poison, each in 10,000 rows: the first, the midd
 part outage && run "Postgres is away for three minutes under full load" \
     env AWAY_S="${AWAY_S:-180}" bash tests/blackbox/outage_test.sh
 part kills && run "ringmain is killed under load, Postgres dies, its answers are cut" \
-    env KILLS="${KILLS:-1000}" FAULTS="${FAULTS:-50}" bash tests/blackbox/torture_test.sh
+    env KILLS="${KILLS:-1000}" FAULTS="${FAULTS:-50}" STEP=1 bash tests/blackbox/torture_test.sh
 echo "── $failed parts failed, $((SECONDS - began)) s in all"
 [ "$failed" -eq 0 ]
