@@ -150,7 +150,7 @@ static int setup(void **state)
         .remembered = 64,
         .waiting = WAITING,
         .keep_s = KEEP_S,
-        .timeout_ms = TIMEOUT_MS,
+        .timeout_ms = 20000,
         .retry_min_ms = 10,
         .retry_max_ms = 20,
         .counters = rig.thread,
@@ -296,7 +296,6 @@ static void questions_that_are_equal_share_one_look_up(void **state)
 {
     (void)state;
     enum finding_kind kind;
-    rig.options.timeout_ms = 10000;
     start();
     rig_sql("begin; lock table projects");
     for (unsigned i = 0; i < WAITING; i++)
@@ -320,6 +319,7 @@ static void what_takes_too_long_fails_and_the_next_is_asked(void **state)
 {
     (void)state;
     enum finding_kind kind;
+    rig.options.timeout_ms = TIMEOUT_MS;
     start();
     rig_sql("begin; lock table projects");
     uint64_t begun = clock_mono_ns();
@@ -330,7 +330,9 @@ static void what_takes_too_long_fails_and_the_next_is_asked(void **state)
     rig_sql("commit");
     assert_int_equal(rig.token[0], 1);
     assert_int_equal(rig.kind[0], FINDING_FAILED);
-    assert_int_equal(find(project("p1")), FINDING_YES);
+    uint64_t deadline = clock_mono_ns() + 20ull * RIG_SECOND; /* a busy machine may be as slow */
+    while (find(project("p1")) != FINDING_YES)
+        assert_true(clock_mono_ns() < deadline);
     assert_int_equal(counted(rig.thread, COUNT_POSTGRES_CONNECTS), 1); /* cancelled, not cut */
 }
 
@@ -402,7 +404,6 @@ static void the_first_row_counts(void **state)
         "select 'first', true, 3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18 where $1 <> '' "
         "union all select 'other', false, 3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18 "
         "from generate_series(1, 50000)";
-    rig.options.timeout_ms = 10000;
     start();
     assert_int_equal(find(project("p1")), FINDING_YES);
     assert_string_equal(rig.owner, "first");
@@ -499,7 +500,6 @@ static void a_storm_of_questions_is_answered(void **state)
     const struct asker stormy = {NULL, storm_answered};
     (void)state;
     rig.options.waiting = rig.options.remembered = QUESTIONS;
-    rig.options.timeout_ms = 20000;
     start();
     uint64_t begun = clock_mono_ns();
     for (unsigned i = 0; i < QUESTIONS; i++) {
