@@ -457,6 +457,7 @@ void commands_event(struct socketio_socket *socket, struct turn *turn,
                         .ack = packet->has_id ? &packet->id : NULL};
     size_t fault;
     if (is_too_fast(socket, turn)) {
+        count(turn->counters, COUNT_SOCKETIO_LIMITED, 1);
         commands_refuse(socket, turn, "RATE_LIMITED", "Rate limit exceeded", call.ack);
         return;
     }

@@ -227,6 +227,7 @@ void commands_message(const struct call *call)
     struct socketio_socket *socket = call->socket;
     char name[ROOM_NAME_MAX + 1];
     if (!may_send(socket, call->turn->now_ns)) {
+        count(call->turn->counters, COUNT_SOCKETIO_LIMITED, 1);
         commands_refuse(socket, call->turn, "RATE_LIMITED", "Rate limit exceeded", call->ack);
         return;
     }

@@ -10,7 +10,9 @@
 #include "ws/socketio_internal.h"
 #include "ws/socketio_recovery.h"
 
+#include "core/log.h"
 #include "proto/jwt.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +96,7 @@ static void expired(struct alarm *alarm, struct turn *turn)
     struct socketio_socket *socket = LIST_ENTRY(alarm, struct socketio_socket, expiry);
     struct socketio_client *client = socket->client;
     struct span name = span_of_string(socket->namespace->name);
+    count(turn->counters, COUNT_SOCKETIO_EXPIRED, 1);
     commands_refuse(socket, turn, "TOKEN_EXPIRED", "Token expired", NULL);
     socketio_send(client, turn, SOCKETIO_DISCONNECT, name, (struct span){NULL, 0});
     socketio_leave(socket, turn);
@@ -193,6 +196,9 @@ static void refuse(struct socketio_client *client, struct turn *turn,
 {
     struct buf payload = {.max = 4096};
     bool bare = engineio_protocol(client->session) == 3;
+    count(turn->counters, COUNT_SOCKETIO_REFUSED, 1);
+    log_warn("socketio", "%s may not connect to %s: %s", engineio_address(client->session),
+             namespace->name, why);
     bool fits = (bare || buf_print(&payload, "{\"message\":")) &&
                 buf_put_json(&payload, span_of_string(why)) && (bare || buf_put(&payload, "}", 1));
     if (fits)
@@ -305,6 +311,7 @@ static void welcome_echo(struct socketio_socket *socket, struct turn *turn,
 
 void socketio_welcome(struct socketio_socket *socket, struct turn *turn)
 {
+    count(turn->counters, COUNT_SOCKETIO_CONNECTED, 1);
     join_own_rooms(socket, turn);
     socketio_send_connect(socket, turn);
     socketio_emit_connected(socket, turn);

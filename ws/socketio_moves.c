@@ -211,6 +211,7 @@ static void arrive(struct move *move, struct turn *turn)
     if (!hub_replay_but(hub, turn, peer, socket->encoding, move->since, move->kept))
         engineio_end(socketio_session(socket), turn, ENGINEIO_FORCED_CLOSE);
     socketio_emit_connected(socket, turn);
+    count(turn->counters, COUNT_SOCKETIO_RECOVERED, 1);
     end_move(move);
 }
 

@@ -247,6 +247,7 @@ static bool resume(struct recovery *recovery, struct socketio_socket *socket, st
     if (!hub_replay(hub, turn, peer, socket->encoding, number))
         engineio_end(socketio_session(socket), turn, ENGINEIO_FORCED_CLOSE);
     socketio_emit_connected(socket, turn);
+    count(turn->counters, COUNT_SOCKETIO_RECOVERED, 1);
     return true;
 }
 
