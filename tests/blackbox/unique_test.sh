@@ -119,15 +119,16 @@ stop_ringmain
 "$PYTHON" -c '
 import uuid
 for n in range(100000): print("{\"id\":\"%s\",\"type\":\"t\",\"data\":{\"n\":%d,\"text\":\"%s\"}}" % (uuid.uuid4(), n, "x" * 60))' >"$TMP/cost"
-seconds() { # scope
-    stop_ringmain
+seconds() { # scope; sets spent
     drop_tables
     start_ringmain -o dedup.ids=1048576 -o node.shards=1 -o "dedup.scope=$1" || finish
     send "$TMP/cost" >"$TMP/said" 2>&1
     until_rows 100000 >"$TMP/said"
-    curl -s "http://$METRICS/metrics" | awk '/^ringmain_batch_seconds_sum/ { print $2 }'
+    spent=$(metric ringmain_batch_seconds_sum)
+    stop_ringmain || not_ok "it drains and ends with 0"
 }
-node=$(seconds node) global=$(seconds global)
+seconds node; node=$spent
+seconds global; global=$spent
 check "both scopes store all of it" test -n "$node" -a -n "$global"
 "$PYTHON" -c '
 import sys
