@@ -123,11 +123,10 @@ static int read_arguments(char **words, struct arguments *out)
 /* "ws://host:port", perhaps with a slash behind. */
 static bool split_url(const char *url, struct follower *follower)
 {
-    static const char *const schemes[] = {"ws://", "http://", ""};
-    unsigned i = 0;
-    while (strncmp(url, schemes[i], strlen(schemes[i])) != 0)
-        i++;
-    url += strlen(schemes[i]);
+    if (strncmp(url, "ws://", 5) == 0)
+        url += 5;
+    else if (strncmp(url, "http://", 7) == 0)
+        url += 7;
     size_t length = strcspn(url, "/?#");
     const char *colon = memrchr(url, ':', length);
     if (length == 0 || (url[length] != '\0' && strcmp(url + length, "/") != 0) ||

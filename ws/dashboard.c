@@ -10,7 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { JSON_BYTES_MAX = 16384, USER_TYPES_MAX = 64, USER_SESSIONS_MAX = 64 };
+enum {
+    ROOM_BYTES_MAX = 5 + EVENT_TEXT_MAX,
+    JSON_BYTES_MAX = 16384,
+    USER_TYPES_MAX = 64,
+    USER_SESSIONS_MAX = 64
+};
 
 struct dashboard {
     struct dashboard_options options;
@@ -184,17 +189,18 @@ static bool is_ours(const struct dashboard *dashboard, unsigned shard, struct sp
     return true;
 }
 
-static struct span room_of(struct span user, char name[sizeof "user:" + EVENT_TEXT_MAX])
+static struct span room_of(struct span user, uint8_t name[ROOM_BYTES_MAX])
 {
-    memcpy(name, "user:", 5);
-    memcpy(name + 5, user.at, user.length);
-    return span_of(name, 5 + user.length);
+    static const uint8_t prefix[] = {'u', 's', 'e', 'r', ':'};
+    memcpy(name, prefix, sizeof prefix);
+    memcpy(name + sizeof prefix, user.at, user.length);
+    return span_of(name, sizeof prefix + user.length);
 }
 
 static void show(struct dashboard *dashboard, unsigned shard, struct turn *turn, struct hub *hub,
                  struct span user)
 {
-    char name[sizeof "user:" + EVENT_TEXT_MAX];
+    uint8_t name[ROOM_BYTES_MAX];
     struct buf *json = &dashboard->json[shard];
     if (!is_ours(dashboard, shard, user, turn->wall_us))
         return;
@@ -231,7 +237,7 @@ static void watch(struct dashboard *dashboard, unsigned shard, struct turn *turn
                   size_t line)
 {
     struct users *users = &dashboard->users[shard];
-    char name[sizeof "user:" + EVENT_TEXT_MAX];
+    uint8_t name[ROOM_BYTES_MAX];
     (void)turn;
     users_watch(users, line, hub_has_audience(hub, room_of(name_of(users, line), name)));
 }

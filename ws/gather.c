@@ -48,13 +48,13 @@ static struct array **place(struct gather *gather, uint64_t hash)
     return &gather->chain[hash % CHAINS];
 }
 
+/* It is no longer in the list of those that are due. */
 static void forget(struct gather *gather, struct array *array)
 {
     struct array **at = place(gather, array->hash);
     while (*at != array)
         at = &(*at)->next;
     *at = array->next;
-    list_remove(&array->due);
     gather->bytes -= array->json.length + OVERHEAD;
     buf_fini(&array->json);
     free(array);
@@ -62,8 +62,9 @@ static void forget(struct gather *gather, struct array *array)
 
 void gather_close(struct gather *gather)
 {
-    while (gather != NULL && !list_empty(&gather->due))
-        forget(gather, LIST_ENTRY(gather->due.next, struct array, due));
+    struct list *link;
+    while (gather != NULL && (link = list_take(&gather->due)) != NULL)
+        forget(gather, LIST_ENTRY(link, struct array, due));
     free(gather);
 }
 
@@ -81,6 +82,17 @@ static bool publish(struct gather *gather, struct turn *turn, struct array *arra
     }
     forget(gather, array);
     return put;
+}
+
+/* False: there is none. */
+static bool publish_oldest(struct gather *gather, struct turn *turn)
+{
+    struct list *link = list_take(&gather->due);
+    if (link == NULL)
+        return false;
+    /* What is dropped there is counted there. */
+    (void)publish(gather, turn, LIST_ENTRY(link, struct array, due));
+    return true;
 }
 
 static struct array *find(struct gather *gather, uint64_t hash, struct span emit, struct span room)
@@ -119,8 +131,8 @@ bool gather_add(struct gather *gather, struct turn *turn, struct span emit, stru
                 struct span data)
 {
     uint64_t hash = XXH3_64bits_withSeed(room.at, room.length, emit.length);
-    while (gather->bytes + data.length > gather->bytes_max && !list_empty(&gather->due))
-        (void)publish(gather, turn, LIST_ENTRY(gather->due.next, struct array, due));
+    while (gather->bytes + data.length > gather->bytes_max && publish_oldest(gather, turn))
+        ;
     struct array *array = find(gather, hash, emit, room);
     if (array == NULL)
         array = make(gather, turn, hash, emit, room);
@@ -132,21 +144,20 @@ bool gather_add(struct gather *gather, struct turn *turn, struct span emit, stru
     if (!put)
         array->json.length = before;
     gather->bytes += array->json.length - before;
-    if (array->json.length == 0)
-        forget(gather, array);
-    else if (array->json.length >= GATHER_ARRAY_BYTES)
-        put = publish(gather, turn, array) && put;
+    if (array->json.length > 0 && array->json.length < GATHER_ARRAY_BYTES)
+        return put;
+    list_remove(&array->due);
+    if (array->json.length > 0)
+        return publish(gather, turn, array) && put;
+    forget(gather, array);
     return put;
 }
 
 void gather_flush(struct gather *gather, struct turn *turn)
 {
-    while (!list_empty(&gather->due)) {
-        struct array *array = LIST_ENTRY(gather->due.next, struct array, due);
-        if (array->due_ns > turn->now_ns)
-            return;
-        (void)publish(gather, turn, array); /* what is dropped there is counted there */
-    }
+    uint64_t due_ns;
+    while ((due_ns = gather_due_ns(gather)) != 0 && due_ns <= turn->now_ns)
+        (void)publish_oldest(gather, turn);
 }
 
 uint64_t gather_due_ns(const struct gather *gather)

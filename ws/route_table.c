@@ -47,8 +47,8 @@ static const struct draft defaults[] = {
      .value = {[ROUTE_TYPES] = "notification",
                [ROUTE_TO] = "user:{userId} else tenant:{tenantId}",
                [ROUTE_EMIT] = "notification",
-               [ROUTE_DATA] = "id from data.id|id, title, message, type from data.type, "
-                              "timestamp from data.timestamp|timestamp"}},
+               [ROUTE_DATA] = ("id from data.id|id, title, message, type from data.type, "
+                               "timestamp from data.timestamp|timestamp")}},
     {.name = "user_status",
      .value = {[ROUTE_TYPES] = "user_status",
                [ROUTE_TO] = "tenant:{tenantId}",
@@ -66,8 +66,8 @@ static const struct draft defaults[] = {
                [ROUTE_HAS] = "projectId",
                [ROUTE_TO] = "project:{projectId}",
                [ROUTE_EMIT] = "session-started",
-               [ROUTE_DATA] = "sessionId, externalUserId from userId|data.externalUserId, "
-                              "timestamp"}},
+               [ROUTE_DATA] = ("sessionId, externalUserId from userId|data.externalUserId, "
+                               "timestamp")}},
     {.name = "event_received",
      .value = {[ROUTE_HAS] = "projectId",
                [ROUTE_TO] = "project:{projectId}",
@@ -79,8 +79,8 @@ static const struct draft defaults[] = {
                [ROUTE_HAS] = "projectId",
                [ROUTE_TO] = "project:{projectId}",
                [ROUTE_EMIT] = "session-ended",
-               [ROUTE_DATA] = "sessionId, externalUserId from userId|data.externalUserId, "
-                              "submitted from data.submitted|true, timestamp"}},
+               [ROUTE_DATA] = ("sessionId, externalUserId from userId|data.externalUserId, "
+                               "submitted from data.submitted|true, timestamp")}},
     {.name = "events",
      .value = {[ROUTE_HAS] = "userId",
                [ROUTE_TO] = "user:{userId}",

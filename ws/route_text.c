@@ -20,7 +20,7 @@ static struct span trimmed(struct span text)
 }
 
 /* The next piece up to `separator` outside quotes; false: none is left. */
-static bool next_piece(struct span *rest, char separator, struct span *piece)
+static bool next_piece(struct span *rest, uint8_t separator, struct span *piece)
 {
     bool inside = false;
     size_t length = 0;
