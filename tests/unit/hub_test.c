@@ -772,6 +772,7 @@ static void shards_as_threads(void **state)
     options.queue_messages = 100000;
     options.queue_bytes = options.backlog_bytes = 100 << 20;
     options.history_ns = 0;
+    options.presence = "c"; /* those who pass are told of beside it */
     hubs_open(&house, THREADS, &options);
     for (unsigned i = 0; i < THREADS; i++) {
         runner[i].shard = i;
