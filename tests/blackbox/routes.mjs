@@ -234,9 +234,11 @@ await test('a session of a project: started, the first ten events of a batch, en
     const ended = await one(bob, 'session-ended');
     assert.equal(keys(ended), 'externalUserId sessionId submitted timestamp');
     assert.equal(ended.submitted, false);
-    const received = bob.named('event-received');
-    assert.deepEqual(received.map(({ event }) => event.data.n ?? event.data.submitted),
-        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, false]);
+    // Requests may come to different shards, and have no order among them.
+    const received = await until('all of them', () => bob.named('event-received').length >= 21 && bob.named('event-received'));
+    const shown = received.map(({ event }) => event.data.n ?? event.data.submitted);
+    assert.deepEqual(shown.filter((n) => n !== false).sort((a, b) => a - b), Array.from({ length: 20 }, (_, n) => n >> 1));
+    assert.equal(shown.filter((n) => n === false).length, 1);
     assert.equal(keys(received[0]), 'event externalUserId sessionId');
     assert.equal(received[0].event.type, 'keydown');
     await settle(alice, carol);
