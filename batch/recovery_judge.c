@@ -36,12 +36,13 @@ bool recovery_add_piece(struct found *found, struct piece piece)
     return true;
 }
 
-/* Of a segment without a valid header nobody knows what its rows are: it counts only as damage. */
+/* Of a segment without a valid header nobody knows what its rows are: it counts only as damage, and
+ * only if no later segment holds them all. */
 static bool counts(const struct recovery *recovery, const struct found *found)
 {
     if (found->fault == SEGMENT_OK)
         return found->first <= found->cut;
-    return recovery->proven > found->lowest;
+    return recovery->proven > found->lowest && found->lowest < found->cut;
 }
 
 static void note_loss(struct recovery *recovery, const char *text)
