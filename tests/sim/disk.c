@@ -410,6 +410,7 @@ int disk_unlink(int directory, const char *name)
     if (names_find(&in->now, name) == NULL)
         return -ENOENT;
     directory_unlink(in, name);
+    tell("%s is removed", name);
     if (strstr(name, ".seg") != NULL)
         saw(SAW_SEGMENTS_REMOVED);
     return io == IO_LAST ? -EIO : 0;

@@ -109,6 +109,7 @@ struct run {
     uint64_t plan_ns, boot_ns, chaos_end_ns, end_ns, squeeze_end_ns;
     uint64_t steps;
     bool quiet;
+    bool squeezed; /* the disk was full: what is stored may have gone before its time */
 };
 
 static struct box_options draw_box(bool tight)
@@ -215,6 +216,7 @@ static void plan_squeeze(struct run *run)
 {
     tell("the disk is full");
     disk_squeeze(world.disk, true);
+    run->squeezed = true;
     run->squeeze_end_ns = world.now_ns + MILLISECONDS(between(10, 600));
 }
 
@@ -224,7 +226,7 @@ static void plan_postgres(const struct run *run)
     uint64_t retain_ns = (uint64_t)run->box.options.retain_us * 1000;
     if (faulty(faults->postgres_away))
         server_go_away(world.server, MILLISECONDS(between(5, 600)));
-    if (faulty(faults->fail_over))
+    if (!run->squeezed && faulty(faults->fail_over))
         server_fail_over(world.server, world.now_ns > retain_ns ? world.now_ns - retain_ns : 0);
     if (faulty(faults->break_table))
         server_break_table(world.server, MILLISECONDS(between(10, 400)));
