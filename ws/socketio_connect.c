@@ -301,14 +301,6 @@ void socketio_emit_connected(struct socketio_socket *socket, struct turn *turn)
     buf_fini(&out);
 }
 
-static void welcome_echo(struct socketio_socket *socket, struct turn *turn,
-                         const struct socketio_packet *packet)
-{
-    socketio_send_connect(socket, turn);
-    socketio_emit(socket, turn, SPAN("auth"),
-                  packet->payload.at != NULL ? packet->payload : SPAN("{}"), NULL, 0);
-}
-
 void socketio_welcome(struct socketio_socket *socket, struct turn *turn)
 {
     count(turn->counters, COUNT_SOCKETIO_CONNECTED, 1);
@@ -337,7 +329,7 @@ void socketio_connect(struct socketio_client *client, struct turn *turn,
     watch_expiry(socket, turn);
     socketio_watch(client, turn);
     if (namespace->echo)
-        welcome_echo(socket, turn, packet);
+        socketio_echo_welcome(socket, turn, packet->payload);
     else if (!recovery_resume(client->door->recovery, turn, socket, packet->payload))
         socketio_welcome(socket, turn);
 }
@@ -388,6 +380,7 @@ void socketio_leave(struct socketio_socket *socket, struct turn *turn)
     struct socketio *door = client->door;
     commands_drop(socket);
     socketio_acks_drop(socket);
+    socketio_echo_drop(socket);
     recovery_forget(door->recovery, socket);
     alarm_stop(door, &socket->expiry);
     hub_leave_all(door->options.hub, turn, socketio_peer(client), socket->encoding);

@@ -62,9 +62,10 @@ struct socketio_socket {
     struct socketio_namespace *namespace;
     struct principal *principal; /* NULL: nobody in particular */
     struct alarm expiry;
-    struct list commands; /* that wait for an answer about access … */
-    size_t waiting_bytes; /* … and what they take */
-    struct list acks;     /* that wait for the disk */
+    struct list commands;      /* that wait for an answer about access … */
+    size_t waiting_bytes;      /* … and what they take */
+    struct list acks;          /* that wait for the disk */
+    struct greeting *greeting; /* of a test namespace, until it is said; NULL: none */
     unsigned encoding;
     char sid[48], pid[48]; /* pid "": it cannot come back */
 };
@@ -127,9 +128,12 @@ struct encoded *socketio_encode_with_offset(void *context, const struct publicat
 
 /* ── socketio_echo.c ── */
 
-/* An event on a namespace of the test suites. */
+/* A client has connected to a namespace of the test suites; `auth` is what it gave, {NULL,0}: nothing. */
+void socketio_echo_welcome(struct socketio_socket *socket, struct turn *turn, struct span auth);
+/* An event there. */
 void socketio_echo(struct socketio_socket *socket, struct turn *turn,
                    const struct socketio_packet *packet, const struct span *attachments);
+void socketio_echo_drop(struct socketio_socket *socket); /* what is still to be said to it */
 
 /* ── socketio_acks.c ── */
 

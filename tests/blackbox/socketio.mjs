@@ -93,6 +93,16 @@ async function protocol() {
     assert.match(custom, /^40\/custom,\{"sid":"[^"]+"\}$/);
     assert.equal(none, '42/custom,["auth",{}]');
   });
+  await test('who listens for one message at a time misses none; the last namespace left, it is pinged on', async (keep) => {
+    const one = () => new Promise((go) => raw.socket.once('message', (data) => go(data.toString())));
+    const raw = await Raw.open(keep);
+    raw.socket.removeAllListeners('message');
+    raw.send('40');
+    assert.match(await one(), /^40\{/);
+    assert.equal(await one(), '42["auth",{}]');
+    raw.send('41');
+    assert.equal(await one(), '2');
+  });
   await test('a namespace that there is not', async (keep) => {
     const raw = await Raw.open(keep);
     raw.send('40/random');
