@@ -283,14 +283,19 @@ def idle(directory):
     row("memory of an idle authenticated Socket.IO connection", f"{each:.0f} bytes", "<= 8192", each <= 8192)
 
 
+ALL = {"echo": echo, "fan": fan, "held": held, "socketio": socketio, "stalled": stalled, "setup": setup, "idle": idle}
+
+
 def main():
+    unknown = [part for part in PARTS if part not in ALL]
+    if unknown:
+        sys.exit(f"PARTS: {', '.join(unknown)}: there is only {', '.join(ALL)}")
     base = os.path.join(bench.ROOT, "var", "bench")
     os.makedirs(base, exist_ok=True)
     directory = tempfile.mkdtemp(dir=base)
     try:
         for part in PARTS:
-            {"echo": echo, "fan": fan, "held": held, "socketio": socketio, "stalled": stalled, "setup": setup,
-             "idle": idle}[part](directory)
+            ALL[part](directory)
         bench.say("\n" + "\n".join("  %-52s %-8s %-12s %s" % (what, good, limit, got) for what, got, limit, good in table))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
