@@ -88,6 +88,7 @@ static void send_block(struct spool *spool, struct ring *ring, struct buffer *bu
 {
     struct segment *segment = spool->current;
     uint32_t padded = block_padded(buffer->length);
+    must(segment != NULL); /* a block is only sent once there is a place for it */
     block_place(buffer->bytes, segment->number, spool->boot, spool->durable,
                 segment->durable_bytes);
     buffer->witness = spool->retired;

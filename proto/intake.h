@@ -23,9 +23,9 @@ enum { INTAKE_MAX = 64 };
 /* What happened to one event. */
 struct verdict {
     enum event_code code;
-    struct ticket ticket;   /* of the event, or of the original of a duplicate */
+    struct ticket ticket;        /* of the event, or of the original of a duplicate */
     const struct stream *stream; /* that took it, if it was accepted */
-    struct refusal refusal; /* filled unless accepted or duplicate */
+    struct refusal refusal;      /* filled unless accepted or duplicate */
     /* The id that the server gave to an accepted event that came without, as it is stored. */
     char made_id[UUID_TEXT_BYTES];
 };
