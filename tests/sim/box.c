@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CONNECTION_MEMORY = 8 * 1024 * 1024 };
 enum { MAIL_LETTERS = 1024, DEDUP_IDS = 2048, REMOVALS_A_CHECK = 3 };
 
 /* ── Recovery ───────────────────────────────────────────────────────────────────────────────── */
@@ -107,7 +108,7 @@ static int make_shard(struct box *box, struct seat *seat)
         .connections_max = 64,
         .output_max = 256 * 1024,
         .input_max = (size_t)box->config->limits_event_bytes + 65536,
-        .connection_memory = 8 * 1024 * 1024,
+        .connection_memory = CONNECTION_MEMORY,
         .progress = box->progress,
         .counters = &box->counters[seat->index],
         .house = gateway_house(seat->gateway),
@@ -420,11 +421,31 @@ uint64_t box_next_ns(const struct box *box)
     return next;
 }
 
+/*
+ * Memory and disk stay within what they were given, whatever comes. A spool may have two segments more:
+ * without a current one it makes one in any case, and stored ones whose marks are still to be
+ * repeated do not count (batch/spool_files.c).
+ */
+static void check_limits(const struct seat *seat)
+{
+    const struct box_options *options = &seat->box->options;
+    const struct counters *counters = &seat->box->counters[seat->index];
+    uint64_t memory = counted(counters, COUNT_CONNECTION_BYTES);
+    uint64_t disk = counted(counters, COUNT_SPOOL_BYTES);
+    if (memory > CONNECTION_MEMORY)
+        blame("connections of shard %u hold %llu bytes of memory", seat->index,
+              (unsigned long long)memory);
+    if (disk > options->bytes_max + 2 * options->segment_bytes)
+        blame("the spool of shard %u has %llu bytes of files", seat->index,
+              (unsigned long long)disk);
+}
+
 static void seat_work(struct seat *seat)
 {
     if (seat->asleep)
         ring_time_is_over(world.ring[seat->index]);
     int result = turn(seat);
+    check_limits(seat);
     seat->asleep = result == ASLEEP;
     seat->stopped = result == 1;
     if (result < 0)
