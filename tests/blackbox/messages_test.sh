@@ -10,10 +10,13 @@ post() { # user, channel, content
     status "http://$HTTP/messages?ack=stored" -H 'content-type: application/json' \
         -d "{\"user_id\":$1,\"channel_id\":$2,\"content\":\"$3\"}"
 }
+answered() { [ "$(status "http://$HTTP/messages")" = 200 ]; }
 field() { "$PYTHON" -c 'import json, sys; print(" ".join(str(m[sys.argv[1]]) for m in json.load(sys.stdin)))' "$1"; }
 
 start_postgres
 start_ringmain -o node.shards=2 -o directory.timeout_ms=5000 || finish
+# The writer makes the table once it has connected; until then the answer is 503.
+check "there is a table" until_true 30 answered
 same "before the first message there is none" '[]' "$(get '')"
 for n in 1 2 3 4 5; do
     same "POST /messages $n" 202 "$(post "$n" $((n % 2)) "Test $n")"
@@ -50,8 +53,7 @@ stop_postgres
 same "without Postgres it is 503" 503 "$(status "http://$HTTP/messages")"
 like "with when to come again" 'Retry-After: 1' "$(curl -s -i --max-time 20 "http://$HTTP/messages")"
 start_postgres
-again() { [ "$(status "http://$HTTP/messages")" = 200 ]; }
-check "Postgres is back, and so are they" until_true 30 again
+check "Postgres is back, and so are they" until_true 30 answered
 sql 'alter table messages rename content to text'
 same "a table that does not fit is 503" 503 "$(status "http://$HTTP/messages")"
 like "and the log says what is wrong with it" 'GET /messages: column .*content.* does not exist.*42703' "$(cat "$LOG")"
