@@ -189,16 +189,26 @@ static bool advance(struct batch_intake *intake, struct producer *producer, uint
     return true;
 }
 
+/* A duplicate of what another shard may not have on its disk yet. */
+static void note_original(struct batch_intake *intake, struct producer *producer,
+                          struct ticket original)
+{
+    if (original.shard == intake->options.shard)
+        return; /* the mark stands in its block, or in a later one */
+    producer->original = original;
+    producer->has_original = true;
+}
+
 /* The row and its mark stand in one block: spool_room() has left enough for both. */
 static bool advance_by(struct batch_intake *intake, struct producer *producer,
                        const struct verdict *verdict)
 {
     struct spool *spool = intake->options.spool;
+    if (verdict->code == EVENT_DUPLICATE)
+        note_original(intake, producer, verdict->ticket);
     if (verdict->code != EVENT_ACCEPTED)
         return advance(intake, producer, 1);
     producer->count++;
-    producer->last = verdict->ticket;
-    producer->has_last = true;
     bool marked =
         spool_mark(spool, span_of(producer->name, producer->name_length), producer->count);
     must(marked);
@@ -283,18 +293,17 @@ static struct producer *producer_open(struct intake *intake, struct turn *turn, 
                  SPAN_ARGS(name), conn_peer(conn), conn_peer(producer->conn));
         conn_abort(producer->conn, turn);
     }
-    producer->conn = conn;
+    producers_open_for(producer, conn);
     *resume = producer->count;
-    *wait = producer->has_last;
-    *ticket = producer->last;
+    *wait = producer->has_original;
+    *ticket = producer->original;
     return producer;
 }
 
 static void producer_close(struct intake *intake, struct producer *producer, struct conn *conn)
 {
-    (void)intake;
     if (producer->conn == conn)
-        producer->conn = NULL;
+        producers_let_go(mine(intake)->options.producers, producer, clock_mono_ns());
 }
 
 static bool producer_skip(struct intake *intake, struct producer *producer, uint64_t values)

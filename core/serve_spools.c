@@ -24,11 +24,10 @@ static void recovered_key(void *context, struct dedup_key key, uint64_t sequence
 
 static void recovered_mark(void *context, struct span name, uint64_t count_)
 {
-    const struct seat *seat = context;
+    struct seat *seat = context;
     struct seat *owner = &seat->server->seat[producers_shard(name, seat->server->shards)];
-    struct producer *producer = producers_get(owner->producers, name, clock_mono_ns());
-    if (producer != NULL && count_ > producer->count)
-        producer->count = count_;
+    if (!producers_recover(owner->producers, name, count_, clock_mono_ns()))
+        seat->starved = true;
 }
 
 static void say_recovery(const struct seat *seat)
@@ -68,6 +67,10 @@ static int open_spool(struct server *server, unsigned index)
     /* Nothing more is written to an orphan's; the writer reads what is left there. */
     int result = seat->orphan ? spool_recover(&options, &seat->recovery, server->why)
                               : spool_open(&seat->spool, &options, &seat->recovery, server->why);
+    if (result == 0 && seat->starved) {
+        snprintf(server->why, SERVER_WHY, "no memory for the producers that the spool remembers");
+        return -ENOMEM;
+    }
     if (result != 0)
         return result;
     say_recovery(seat);

@@ -78,9 +78,9 @@ struct intake {
 
     /*
      * Producers by name, on the owning shard only. producer_shard: which one that is.
-     * producer_open: the count that was reached (for `resume`) and the ticket that must be durable
-     * before the welcome may be sent (*wait false: none); a connection that has it open already
-     * loses it: its conn is aborted. NULL: too many producers (limits.producers).
+     * producer_open: the count that was reached (for `resume`); besides producer_block() the ticket
+     * must be durable before the welcome may be sent (*wait false: none); a connection that has it
+     * open already loses it: its conn is aborted. NULL: too many producers (limits.producers).
      */
     unsigned (*producer_shard)(const struct intake *intake, struct span name);
     struct producer *(*producer_open)(struct intake *intake, struct turn *turn, struct span name,

@@ -35,7 +35,7 @@ static ptrdiff_t say_welcome(struct tcp *tcp, struct turn *turn, const struct he
         "\"ack\":\"%s\",\"format\":\"%s\",\"resume\":%llu}}\n",
         RINGMAIN_VERSION, (unsigned long long)conn_id(tcp->wire.conn), hello_ack_name(hello->ack),
         hello_format_name(hello->format), (unsigned long long)tcp->values);
-    if (!after->has_through)
+    if (!after->has_through && after->block == 0)
         return conn_send(tcp->wire.conn, turn, line, (size_t)length) ? 0 : WIRE_CLOSE;
     struct hold hold = *after;
     hold.tag = TAG_WELCOME;

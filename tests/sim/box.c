@@ -33,10 +33,7 @@ static void recovered_mark(void *context, struct span name, uint64_t count)
 {
     const struct seat *seat = context;
     struct seat *owner = &seat->box->seat[producers_shard(name, seat->box->options.shards)];
-    struct producer *producer = producers_get(owner->producers, name, world.now_ns);
-    must(producer != NULL);
-    if (count > producer->count)
-        producer->count = count;
+    must(producers_recover(owner->producers, name, count, world.now_ns));
 }
 
 struct spool_options box_spool_options(const struct box *box, unsigned shard)

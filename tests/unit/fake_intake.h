@@ -25,6 +25,7 @@ struct fake_intake {
     unsigned owner;     /* the shard that owns every name */
     struct ticket last; /* what producer_open says */
     bool wait;
+    uint64_t block; /* what producer_block says */
     uint64_t skipped;
 };
 
@@ -84,7 +85,8 @@ static struct producer *fake_producer_open(struct intake *intake, struct turn *t
     struct producer *producer = producers_get(fake->producers, name, turn->now_ns);
     if (producer == NULL)
         return NULL;
-    producer->conn = conn;
+    producers_open_for(producer, conn);
+    producer->block = fake->block;
     *resume = producer->count;
     *ticket = fake->last;
     *wait = fake->wait;
@@ -93,9 +95,8 @@ static struct producer *fake_producer_open(struct intake *intake, struct turn *t
 
 static void fake_producer_close(struct intake *intake, struct producer *producer, struct conn *conn)
 {
-    (void)intake;
     if (producer->conn == conn)
-        producer->conn = NULL;
+        producers_let_go(((struct fake_intake *)(void *)intake)->producers, producer, 0);
 }
 
 static bool fake_producer_skip(struct intake *intake, struct producer *producer, uint64_t values)
@@ -107,8 +108,7 @@ static bool fake_producer_skip(struct intake *intake, struct producer *producer,
 
 static uint64_t fake_producer_block(const struct producer *producer)
 {
-    (void)producer;
-    return 0;
+    return producer->block;
 }
 
 static void fake_intake_init(struct fake_intake *fake, const struct streams *streams)

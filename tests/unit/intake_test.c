@@ -183,8 +183,9 @@ static void producers_count(void **state)
     uint64_t resume;
     struct ticket last;
     bool wait;
+    struct conn *conn = (struct conn *)(void *)&resume; /* only compared */
     struct producer *producer =
-        f->intake->producer_open(f->intake, &f->turn, SPAN("p"), NULL, &resume, &last, &wait);
+        f->intake->producer_open(f->intake, &f->turn, SPAN("p"), conn, &resume, &last, &wait);
     assert_non_null(producer);
     assert_int_equal(resume, 0);
     assert_false(wait);
@@ -194,13 +195,39 @@ static void producers_count(void **state)
     assert_int_equal(give(f, NULL, producer), 3);
     assert_true(f->intake->producer_skip(f->intake, producer, 2));
     assert_int_equal(f->intake->producer_block(producer), 1); /* with the row */
-    f->intake->producer_close(f->intake, producer, NULL);
+    f->intake->producer_close(f->intake, producer, conn);
     assert_ptr_equal(
-        f->intake->producer_open(f->intake, &f->turn, SPAN("p"), NULL, &resume, &last, &wait),
+        f->intake->producer_open(f->intake, &f->turn, SPAN("p"), conn, &resume, &last, &wait),
         producer);
     assert_int_equal(resume, 5);
+    assert_false(wait); /* the block says it all */
+}
+
+/* What it sent is a duplicate of what another shard has only just taken. */
+static void a_count_waits_for_originals(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t resume;
+    struct ticket ticket, none;
+    bool wait, evicted;
+    struct conn *conn = (struct conn *)(void *)&resume; /* only compared */
+    struct ticket elsewhere = {.sequence = 9, .shard = 5};
+    assert_true(dedup_take(f->dedup, dedup_key(secret, SPAN("x")), elsewhere,
+                           (uint32_t)(f->turn.wall_us / 1000000), &none, &evicted));
+    struct producer *producer =
+        f->intake->producer_open(f->intake, &f->turn, SPAN("p"), conn, &resume, &ticket, &wait);
+    assert_non_null(producer);
+    add(f, "{\"type\":\"a\",\"id\":\"x\"}");
+    add(f, "{\"type\":\"a\",\"id\":\"mine\"}");
+    assert_int_equal(give(f, NULL, producer), 2);
+    assert_int_equal(f->verdict[0].code, EVENT_DUPLICATE);
+    assert_ptr_equal(
+        f->intake->producer_open(f->intake, &f->turn, SPAN("p"), conn, &resume, &ticket, &wait),
+        producer);
+    assert_int_equal(resume, 2);
     assert_true(wait);
-    assert_int_equal(last.sequence, 0);
+    assert_int_equal(ticket.sequence, 9);
+    assert_int_equal(ticket.shard, 5);
 }
 
 /* With nobody to carry the blocks away it stops,
@@ -257,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(named_stream, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_token_wins, set_up, tear_down),
         cmocka_unit_test_setup_teardown(producers_count, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_count_waits_for_originals, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(too_large_for_a_block, set_up, tear_down),
     };

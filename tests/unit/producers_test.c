@@ -35,21 +35,55 @@ static void bad_names(void **state)
     producers_close(producers);
 }
 
-/* Full: only a name that nobody has open and nobody
- * asked for in a day is forgotten, the oldest first. */
+/* Full: only a name that nobody has open and that was
+ * let go of a day ago is forgotten, the oldest first. */
 static void full(void **state)
 {
     (void)state;
     struct producers *producers = producers_open(2);
     struct conn *conn = (struct conn *)(void *)producers; /* only compared with NULL */
-    get(producers, "a", 1)->conn = conn;
+    struct producer *a = get(producers, "a", 1);
+    producers_open_for(a, conn);
     assert_non_null(get(producers, "b", 2));
     assert_null(get(producers, "c", 3));
-    assert_null(get(producers, "c", PRODUCER_FORGET_NS + 10)); /* the oldest is open */
-    get(producers, "a", 4)->conn = NULL;
     assert_null(get(producers, "c", PRODUCER_FORGET_NS + 1));
-    assert_non_null(get(producers, "c", PRODUCER_FORGET_NS + 2));
-    assert_null(get(producers, "b", PRODUCER_FORGET_NS + 3)); /* it was b that had to go */
+    assert_non_null(get(producers, "c", PRODUCER_FORGET_NS + 2)); /* in b's place */
+    assert_ptr_equal(get(producers, "a", PRODUCER_FORGET_NS + 2), a);
+    producers_close(producers);
+}
+
+/* Whoever was connected for days, and has only just lost his connection, is not forgotten. */
+static void open_for_days(void **state)
+{
+    uint64_t later_ns = 3 * PRODUCER_FORGET_NS;
+    (void)state;
+    struct producers *producers = producers_open(1);
+    struct producer *a = get(producers, "a", 1);
+    producers_open_for(a, (struct conn *)(void *)producers);
+    a->count = 41;
+    assert_null(get(producers, "b", later_ns));
+    producers_let_go(producers, a, later_ns);
+    assert_null(get(producers, "b", later_ns + 1));
+    assert_int_equal(get(producers, "a", later_ns + 2)->count, 41);
+    assert_null(get(producers, "b", later_ns + PRODUCER_FORGET_NS + 1));
+    assert_non_null(get(producers, "b", later_ns + PRODUCER_FORGET_NS + 2));
+    producers_close(producers);
+}
+
+/* An earlier start had room for more: what was promised then still holds. */
+static void recovered(void **state)
+{
+    (void)state;
+    struct producers *producers = producers_open(1);
+    assert_true(producers_recover(producers, SPAN("a"), 5, 1));
+    assert_true(producers_recover(producers, SPAN("b"), 7, 1));
+    assert_true(producers_recover(producers, SPAN("b"), 6, 1));
+    assert_false(producers_recover(producers, SPAN(""), 1, 1));
+    assert_int_equal(get(producers, "a", 2)->count, 5);
+    assert_int_equal(get(producers, "b", 2)->count, 7);
+    assert_null(get(producers, "c", 3));
+    assert_non_null(get(producers, "c", PRODUCER_FORGET_NS + 2)); /* both have gone */
+    assert_null(get(producers, "a", PRODUCER_FORGET_NS + 3));
     producers_close(producers);
 }
 
@@ -75,6 +109,39 @@ static void walk(void **state)
     producers_close(producers);
 }
 
+/* Marks are repeated over several turns, and meanwhile names are asked for, come and go. */
+static void walk_while_used(void **state)
+{
+    char name[16];
+    bool seen[27] = {false};
+    (void)state;
+    struct producers *producers = producers_open(26);
+    for (char letter = 'a'; letter <= 'z'; letter++) {
+        snprintf(name, sizeof name, "%c", letter);
+        get(producers, name, 1);
+    }
+    struct span each;
+    uint64_t count;
+    size_t cursor = 0;
+    while (producers_each(producers, &cursor, &each, &count)) {
+        char letter = (char)each.at[0];
+        assert_false(seen[letter - 'a']);
+        seen[letter - 'a'] = true;
+        snprintf(name, sizeof name, "%c", letter);
+        get(producers, name, 2); /* the one at hand is used */
+        for (char other = 'a'; letter == 'd' && other <= 'z'; other++) {
+            snprintf(name, sizeof name, "%c", other);
+            if (other != 'd')
+                get(producers, name, PRODUCER_FORGET_NS);
+        }
+        if (letter == 'd') /* it is forgotten */
+            assert_non_null(get(producers, "{", PRODUCER_FORGET_NS + 2));
+    }
+    for (unsigned i = 0; i <= 26; i++)
+        assert_true(seen[i]);
+    producers_close(producers);
+}
+
 static void spread(void **state)
 {
     unsigned owned[3] = {0};
@@ -92,8 +159,9 @@ static void spread(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(found_again), cmocka_unit_test(bad_names), cmocka_unit_test(full),
-        cmocka_unit_test(walk),        cmocka_unit_test(spread),
+        cmocka_unit_test(found_again),     cmocka_unit_test(bad_names), cmocka_unit_test(full),
+        cmocka_unit_test(open_for_days),   cmocka_unit_test(recovered), cmocka_unit_test(walk),
+        cmocka_unit_test(walk_while_used), cmocka_unit_test(spread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

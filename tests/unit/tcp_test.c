@@ -405,6 +405,24 @@ static void resume_goes_on(void **state)
     end();
 }
 
+/* All that it sent was refused: there is no event to wait for, only the block that says how many. */
+static void resume_waits_for_the_count(void **state)
+{
+    (void)state;
+    begin();
+    fake.block = 7;
+    say("{\"hello\":{\"producer\":\"p\"}}\n{\"type\":\"c\"}\n");
+    expect_sent("");
+    assert_true(conn.paused);
+    assert_int_equal(conn.holds, 1);
+    assert_int_equal(conn.hold[0].block, 7);
+    assert_int_equal(conn.hold[0].level, ACK_SPOOLED);
+    release_all();
+    assert_false(conn.paused);
+    expect_said("\"resume\":0}}");
+    end();
+}
+
 static void another_shards_producer(void **state)
 {
     (void)state;
@@ -540,6 +558,7 @@ int main(void)
         cmocka_unit_test(a_hello_by_drops),
         cmocka_unit_test(held_back_costs_nothing),
         cmocka_unit_test(resume_goes_on),
+        cmocka_unit_test(resume_waits_for_the_count),
         cmocka_unit_test(another_shards_producer),
         cmocka_unit_test(too_many_producers),
         cmocka_unit_test(last_line_without_newline),
