@@ -36,6 +36,11 @@ static void check_limits(struct check *check, const struct config *config)
     demand(check, power_of_two(config->limits_receive_buffers),
            "limits.receive_buffers = %lld: must be a power of two, such as 256",
            (long long)config->limits_receive_buffers);
+    demand(check,
+           config->limits_completions == 0 ||
+               (power_of_two(config->limits_completions) && config->limits_completions >= 1024),
+           "limits.completions = %lld: must be a power of two from 1024, or 0",
+           (long long)config->limits_completions);
     demand(check, config->limits_event_bytes <= config->limits_body_bytes,
            "limits.body_bytes must be at least limits.event_bytes: no event would fit a body");
     demand(

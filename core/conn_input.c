@@ -60,6 +60,7 @@ void conn_rearm(struct conn *conn, struct turn *turn)
     if (conn->armed || !wants_bytes(conn))
         return;
     ring_receive(turn->ring, conn->socket, conn_ring_id(conn));
+    count_one(turn, COUNT_ARMED_RECEIVE);
     conn->armed = true;
     conn->in_flight++;
 }
@@ -92,6 +93,8 @@ static void note_end(struct conn *conn, struct turn *turn, int32_t result)
         count_one(turn, COUNT_RECEIVE_STARVED);
         return;
     case -ECANCELED:
+        count_one(turn, COUNT_RECEIVE_CANCELLED);
+        return;
     case -EAGAIN:
     case -EINTR:
         return;

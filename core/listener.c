@@ -37,6 +37,7 @@ static void arm(struct shard *shard, struct listener *listener)
     if (listener->armed || listener->closing)
         return;
     ring_accept(shard->ring, listener->socket, id_of(shard, listener));
+    count(shard->options.counters, COUNT_ARMED_ACCEPT, 1);
     listener->armed = true;
 }
 

@@ -300,12 +300,14 @@ static int make_shard(struct server *server, struct seat *seat)
     if (result != 0)
         return result;
     uint64_t connections = (uint64_t)config->limits_connections;
+    uint64_t completions = (uint64_t)config->limits_completions;
     struct shard_options options = {
         .index = seat->index,
         .shards = server->shards,
         .core = config->node_pin ? core_at(seat->index) : -1,
         .ring = {.entries = 1024,
-                 .completion_entries = power_of_two(2 * connections + 4096),
+                 .completion_entries =
+                     completions > 0 ? (unsigned)completions : power_of_two(2 * connections + 4096),
                  .buffers = (unsigned)config->limits_receive_buffers,
                  .buffer_bytes = (unsigned)config->limits_receive_buffer_bytes},
         .connections_max = (unsigned)connections,

@@ -181,10 +181,14 @@ static void show(struct shard *shard, struct turn *turn)
     gauge(turn->counters, COUNT_CONNECTIONS, shard_connections(shard));
     gauge(turn->counters, COUNT_THROTTLED_CONNECTIONS, shard->throttled_count);
     gauge(turn->counters, COUNT_CONNECTION_BYTES, heap_bytes(shard->heap));
-    if (ring_overflows(shard->ring) == shard->overflows_seen)
+    uint64_t overflows = ring_overflows(shard->ring);
+    if (overflows == shard->overflows_seen)
         return;
-    shard->overflows_seen = ring_overflows(shard->ring);
-    log_warn("shard", "shard %u: the completion queue overflowed; nothing was lost, but it is slow",
+    count(turn->counters, COUNT_RING_OVERFLOWS, overflows - shard->overflows_seen);
+    shard->overflows_seen = overflows;
+    log_warn("shard",
+             "shard %u: the completion queue overflowed; nothing was lost, but it is slow "
+             "(limits.completions)",
              shard->options.index);
 }
 

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 import traceback
+import urllib.request
 
 import psycopg2
 
@@ -73,6 +74,13 @@ def until(wanted, question, what=""):
 
 def until_one(wanted, query, *values):
     until(wanted, lambda: database.one(query, *values), query)
+
+
+def metrics():
+    """All of them, each by its name and labels as they stand there."""
+    with urllib.request.urlopen("http://%s/metrics" % os.environ["METRICS"], timeout=PATIENCE) as answer:
+        lines = [line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
 
 
 class Producer:

@@ -195,10 +195,10 @@ kill_ringmain() {
     true
 }
 
-# The value of one metric (all its label sets together).
+# The value of one metric: all its label sets together, or with NAME{labels} that one.
 metric() {
     curl -s --max-time 5 "http://$METRICS/metrics" |
-        awk -v name="$1" '$0 !~ /^#/ { n = $1; sub(/{.*/, "", n); if (n == name) { sum += $NF; seen = 1 } }
+        awk -v name="$1" '$0 !~ /^#/ { n = $1; sub(/{.*/, "", n); if (n == name || $1 == name) { sum += $NF; seen = 1 } }
                           END { if (seen) printf "%.10g\n", sum; else exit 1 }'
 }
 

@@ -9,11 +9,12 @@ import socket
 import sys
 import time
 
-from kit import case, finish, holds, same
+from kit import case, finish, holds, metrics, same, until
 
 HTTP, TCP = (os.environ[name].rsplit(":", 1) for name in ("HTTP", "TCP"))
 PID = os.environ["PID"]
 DRIP_S, EACH = 0.05, 40
+DOORS = 2  # TCP and HTTP, on one shard
 
 
 def connect(door):
@@ -46,6 +47,12 @@ def answered(connections, seconds):
     return found
 
 
+def accepts_ended():
+    """How many accepts have ended and were not asked for again."""
+    now = metrics()
+    return DOORS + now["ringmain_accept_errors_total"] - now['ringmain_ring_armed_total{request="accept"}']
+
+
 def descriptors():
     ask = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
     with case("descriptors: with none left the first ones are served, the others wait"):
@@ -61,6 +68,9 @@ def descriptors():
                 crowd.remove(one)
                 one.close()
             served = answered(crowd, 5)[:10]
+    with case("descriptors: the accept had ended, and was asked for again"):
+        holds(metrics()["ringmain_accept_errors_total"] > 0, metrics())
+        until(0, accepts_ended, "still to be asked for again:")
     with case("descriptors: and all is as before"):
         holds(health() < 2)
 

@@ -3,8 +3,7 @@
 #
 # The limits of the machine, and those who use them up: no descriptors left, no receive buffers left, peers that send or
 # read as slowly as they can, peers that are half gone, and 10,000 that are dropped and come back at once. ringmain goes
-# on for everybody else, and takes no more memory than it may. (What can't be had from outside, a completion queue that
-# overflows and multishots that end, is in tests/unit/ring_test.c and shard_test.c.)
+# on for everybody else, and takes no more memory than it may. (A completion queue that overflows: overflow_test.sh.)
 . "$(dirname "$0")/lib.sh"
 
 ulimit -n "$(ulimit -Hn)"
@@ -77,6 +76,10 @@ for pid in "${few[@]}"; do
     same "buffers: 40 busy connections share 16 of 1 KiB with 80 others" 0 $?
 done
 check "buffers: all are stored" until_rows 60000 "events where id like 'few-%'"
+starved=$(metric ringmain_receive_starved_total)
+again=$(($(metric 'ringmain_ring_armed_total{request="receive"}') - $(metric ringmain_connections_opened_total)))
+check "buffers: $starved receives ended for want of one" [ "$starved" -gt 0 ]
+check "buffers: $again were asked for again" [ "$again" -ge "$starved" ]
 check "ringmain stops well" stop_ringmain
 
 # ── 10,000 come back at once ─────────────────────────────────────────────────────────────────────
