@@ -46,9 +46,9 @@ struct source {
     struct producer *producer;         /* NULL: unnamed */
     enum counter_id received;          /* COUNT_EVENTS_RECEIVED_… of the door */
     struct batch_shown *batch;         /* NULL: every event is a batch by itself */
-    /* Whether the sender may speak in the rooms that the events name has been found out. Else they
-     * are shown live only in rooms of its token, or if it has the scope ingest or publish. */
-    bool rooms_judged;
+    /* The room in which the sender was found to be allowed to speak; {NULL,0}: none. In any other
+     * his events are shown live only if his token names it, or has the scope ingest or publish. */
+    struct span judged_room;
 };
 
 /* Whoever wants to see what was taken, on its way (ws/live.h). The events' and the verdicts' texts

@@ -186,7 +186,7 @@ static void charge(struct tcp *tcp, struct turn *turn, unsigned values)
 static bool flush(struct tcp *tcp, struct turn *turn, unsigned events, unsigned *taken)
 {
     struct tcp_house *house = tcp->house;
-    struct source source = {tcp->principal, tcp->producer, COUNT_EVENTS_RECEIVED_TCP, NULL, false};
+    struct source source = {tcp->principal, tcp->producer, COUNT_EVENTS_RECEIVED_TCP, NULL, {NULL, 0}};
     const struct stream *streams[INTAKE_MAX];
     *taken = 0;
     if (events == 0)

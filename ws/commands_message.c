@@ -3,8 +3,8 @@
  * `message` {type, data}: an event like any other (proto/event.h), whose routes decide whether it is
  * stored or only shown (ws/routes.h).
  *
- *   limits ─► may the sender speak in the room? ─► parse ─► routes ─┬─ shown: "sent"
- *               (member, or asked)                                  └─ intake ─► on disk: "accepted"
+ *   limits ─► parse ─► may the sender speak in the room? ─► routes ─┬─ shown: "sent"
+ *                        (member, or asked)                         └─ intake ─► on disk: "accepted"
  *
  * Who may enter a room may speak in it. roomId, projectId and sessionId are looked for in the data where the
  * envelope has none; user and tenant are the token's.
@@ -16,8 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Ids that were found in the data; the event's spans look into them. */
-struct lifted {
+/* The event's spans look into the text, and into the ids that were found in its data. */
+struct spoken {
+    struct event event;
     char room_id[EVENT_TEXT_MAX + 1], project_id[EVENT_TEXT_MAX + 1],
         session_id[EVENT_TEXT_MAX + 1];
 };
@@ -61,39 +62,21 @@ static void lift(struct span text, const char *path, char *out, struct span *int
         *into = span_of_string(out);
 }
 
-static enum event_code parse(const struct intake *intake, struct span text, struct event *event,
-                             struct lifted *lifted, struct refusal *refusal)
+static enum event_code parse(const struct intake *intake, struct span text, struct spoken *spoken,
+                             struct refusal *refusal)
 {
     struct event_rules rules = intake->rules;
+    struct event *event = &spoken->event;
     rules.bare_type = (struct span){NULL, 0};
-    lift(text, "data.roomId", lifted->room_id, &event->room_id);
-    lift(text, "data.projectId", lifted->project_id, &event->project_id);
-    lift(text, "data.sessionId", lifted->session_id, &event->session_id);
-    struct span room = event->room_id, project = event->project_id, session = event->session_id;
     enum event_code code = event_parse(text, &rules, event, refusal);
     if (code == EVENT_ACCEPTED)
         code = cart_unwrap(event, &rules, refusal);
-    if (event->room_id.at == NULL)
-        event->room_id = room;
-    if (event->project_id.at == NULL)
-        event->project_id = project;
-    if (event->session_id.at == NULL)
-        event->session_id = session;
+    if (code != EVENT_ACCEPTED || event->data.text.at == NULL || event->data.kind != JSON_OBJECT)
+        return code;
+    lift(event->data.text, "roomId", spoken->room_id, &event->room_id);
+    lift(event->data.text, "projectId", spoken->project_id, &event->project_id);
+    lift(event->data.text, "sessionId", spoken->session_id, &event->session_id);
     return code;
-}
-
-/* In the project's room by right: what it says is shown there. */
-static bool may_speak_in_project(const struct socketio_socket *socket, struct span id)
-{
-    char room[ROOM_NAME_MAX + 1];
-    const struct principal *principal = socket->principal;
-    if (id.at == NULL ||
-        (principal != NULL && ((principal->scopes & SCOPE_ADMIN) != 0 ||
-                               principal_lists(principal_projects(principal), id))))
-        return true;
-    int length = snprintf(room, sizeof room, "project:%.*s", SPAN_ARGS(id));
-    return hub_is_member(socket->client->door->options.hub, socketio_peer(socket->client),
-                         span_of(room, (size_t)length), socket->encoding);
 }
 
 /* ── Its fate ───────────────────────────────────────────────────────────────────────────────── */
@@ -120,13 +103,13 @@ static void thank(struct socketio_socket *socket, struct turn *turn, const struc
 }
 
 static void store(struct socketio_socket *socket, struct turn *turn, struct event *event,
-                  const uint64_t *ack)
+                  struct span judged_room, const uint64_t *ack)
 {
     struct intake *intake = socket->client->door->options.intake;
     const struct source source = {
         .principal = socket->principal,
         .received = COUNT_EVENTS_RECEIVED_SOCKETIO,
-        .rooms_judged = may_speak_in_project(socket, event->project_id),
+        .judged_room = judged_room,
     };
     const struct stream *stream = cart_stream(intake->streams, event);
     static const struct refusal full = {EVENT_OVERLOADED, "the spool is full; try again later"};
@@ -139,23 +122,27 @@ static void store(struct socketio_socket *socket, struct turn *turn, struct even
         thank(socket, turn, event, &verdict, ack);
 }
 
-static void offer(struct socketio_socket *socket, struct turn *turn, struct span text,
-                  const uint64_t *ack)
+static bool read_spoken(struct socketio_socket *socket, struct turn *turn, struct span text,
+                        const uint64_t *ack, struct spoken *spoken)
+{
+    struct refusal refusal;
+    enum event_code code = parse(socket->client->door->options.intake, text, spoken, &refusal);
+    if (code == EVENT_ACCEPTED)
+        return true;
+    intake_count_refused(turn, COUNT_EVENTS_RECEIVED_SOCKETIO, code);
+    refuse(socket, turn, &refusal, ack);
+    return false;
+}
+
+static void offer(struct socketio_socket *socket, struct turn *turn, struct event *event,
+                  struct span judged_room, const uint64_t *ack)
 {
     const struct socketio_options *options = &socket->client->door->options;
-    const struct routes_sender sender = {.principal = socket->principal};
-    struct event event = {0};
-    struct lifted lifted;
+    const struct routes_sender sender = {socket->principal, judged_room};
     struct refusal refusal;
-    enum event_code code = parse(options->intake, text, &event, &lifted, &refusal);
-    if (code != EVENT_ACCEPTED) {
-        intake_count_refused(turn, COUNT_EVENTS_RECEIVED_SOCKETIO, code);
-        refuse(socket, turn, &refusal, ack);
-        return;
-    }
-    switch (routes_offer(options->routes, turn, &sender, &event, &refusal)) {
+    switch (routes_offer(options->routes, turn, &sender, event, &refusal)) {
     case ROUTES_STORED:
-        store(socket, turn, &event, ack);
+        store(socket, turn, event, judged_room, ack);
         return;
     case ROUTES_REFUSED:
         refuse(socket, turn, &refusal, ack);
@@ -171,7 +158,10 @@ static void offer(struct socketio_socket *socket, struct turn *turn, struct span
 
 static void granted(struct command *command, struct turn *turn)
 {
-    offer(command->socket, turn, buf_span(&command->text), command_ack(command));
+    struct spoken spoken;
+    struct span room = span_of(command->room, command->room_length);
+    if (read_spoken(command->socket, turn, buf_span(&command->text), command_ack(command), &spoken))
+        offer(command->socket, turn, &spoken.event, room, command_ack(command));
 }
 
 static void denied(struct command *command, struct turn *turn, enum access_answer answer)
@@ -186,18 +176,16 @@ static void denied(struct command *command, struct turn *turn, enum access_answe
 
 static const struct command_kind message_kind = {granted, denied};
 
-/* {NULL,0}: it speaks of none. A name that is too long is none that anybody may enter. */
-static struct span room_of(const struct call *call, char out[ROOM_NAME_MAX + 1])
+/* Where it would be told; else the room that it speaks of. {NULL,0}: of none. It is the event as it has
+ * been understood that is asked, for its text may name a room more than once. */
+static struct span room_of(const struct socketio_socket *socket, const struct event *event,
+                           char name[ROOM_NAME_MAX])
 {
-    static const char *const paths[] = {"roomId", "room_id", "data.roomId"};
-    for (size_t i = 0; i < COUNT_OF(paths); i++) {
-        bool present;
-        if (commands_read_id(call->argument.text, paths[i], out, ROOM_NAME_MAX + 1, &present))
-            return span_of_string(out);
-        if (present)
-            return SPAN("");
-    }
-    return (struct span){NULL, 0};
+    size_t length;
+    if (routes_room_to_judge(socket->client->door->options.routes, socket->principal, event, name,
+                             &length))
+        return span_of(name, length);
+    return event->room_id;
 }
 
 static bool may_speak_anyway(const struct socketio_socket *socket, struct span room)
@@ -225,7 +213,8 @@ static void ask_for_room(const struct call *call, struct span room)
 void commands_message(const struct call *call)
 {
     struct socketio_socket *socket = call->socket;
-    char name[ROOM_NAME_MAX + 1];
+    struct spoken spoken;
+    char name[ROOM_NAME_MAX];
     if (!may_send(socket, call->turn->now_ns)) {
         count(call->turn->counters, COUNT_SOCKETIO_LIMITED, 1);
         commands_refuse(socket, call->turn, "RATE_LIMITED", "Rate limit exceeded", call->ack);
@@ -237,9 +226,11 @@ void commands_message(const struct call *call)
                         "message: must be an object {type, data} without binary data", call->ack);
         return;
     }
-    struct span room = room_of(call, name);
+    if (!read_spoken(socket, call->turn, call->argument.text, call->ack, &spoken))
+        return;
+    struct span room = room_of(socket, &spoken.event, name);
     if (may_speak_anyway(socket, room))
-        offer(socket, call->turn, call->argument.text, call->ack);
+        offer(socket, call->turn, &spoken.event, room, call->ack);
     else
         ask_for_room(call, room);
 }

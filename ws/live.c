@@ -144,7 +144,7 @@ static void show(struct live *live, struct turn *turn, const struct source *sour
         .stream = verdict->stream,
         .principal = source->principal,
         .received_us = turn->wall_us,
-        .rooms_judged = source->rooms_judged,
+        .judged_room = source->judged_room,
     };
     const struct known_type *known = know(live, event->type);
     for (unsigned word = 0; word < MASKS; word++)

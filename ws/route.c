@@ -155,7 +155,8 @@ static bool may_speak(const struct route_target *target, const struct route_subj
     case ROUTE_TO_TENANT:
         return span_is(span_from(name, target->prefix.length), who->tenant_id);
     case ROUTE_TO_ROOM:
-        return subject->rooms_judged || principal_lists(principal_rooms(who), name);
+        return (subject->judged_room.at != NULL && span_equal(subject->judged_room, name)) ||
+               principal_lists(principal_rooms(who), name);
     case ROUTE_TO_USER:
     case ROUTE_TO_PROJECT:
     case ROUTE_TO_EVERYONE:
@@ -206,13 +207,31 @@ static enum route_room name_room(const struct route_target *target,
     return may_speak(target, subject, room) ? ROUTE_ROOM : ROUTE_CLOSED_ROOM;
 }
 
+/* *target is the alternative that it is of. */
+static enum route_room choose_room(const struct route *route, const struct route_subject *subject,
+                                   char *name, size_t *length, const struct route_target **target)
+{
+    enum route_room result = ROUTE_NO_ROOM;
+    for (unsigned i = 0; result == ROUTE_NO_ROOM && i < route->targets; i++) {
+        *target = &route->target[i];
+        result = name_room(*target, subject, name, length);
+    }
+    return result;
+}
+
 enum route_room route_room(const struct route *route, const struct route_subject *subject,
                            char *name, size_t *length)
 {
-    enum route_room result = ROUTE_NO_ROOM;
-    for (unsigned i = 0; result == ROUTE_NO_ROOM && i < route->targets; i++)
-        result = name_room(&route->target[i], subject, name, length);
-    return result;
+    const struct route_target *target;
+    return choose_room(route, subject, name, length, &target);
+}
+
+bool route_room_to_judge(const struct route *route, const struct route_subject *subject, char *name,
+                         size_t *length)
+{
+    const struct route_target *target;
+    enum route_room room = choose_room(route, subject, name, length, &target);
+    return (room == ROUTE_ROOM || room == ROUTE_CLOSED_ROOM) && target->kind == ROUTE_TO_ROOM;
 }
 
 /* ── The payload ────────────────────────────────────────────────────────────────────────────── */

@@ -96,7 +96,7 @@ struct route_subject {
     const struct stream *stream;       /* that took it; NULL: none did */
     const struct principal *principal; /* who sent it; NULL: nobody in particular */
     int64_t received_us;
-    bool rooms_judged; /* source.rooms_judged */
+    struct span judged_room; /* source.judged_room */
 };
 
 /* Whether events of this type can match at all. */
@@ -115,6 +115,9 @@ enum route_room {
 /* Writes the room's name at `name`, ROOM_NAME_MAX bytes. */
 NODISCARD enum route_room route_room(const struct route *route, const struct route_subject *subject,
                                      char *name, size_t *length);
+/* The same, if it is one in which may speak who may enter it, which has to be found out elsewhere. */
+NODISCARD bool route_room_to_judge(const struct route *route, const struct route_subject *subject,
+                                   char *name, size_t *length);
 
 /* The JSON that is shown, compact. False: no memory, or past out->max. */
 NODISCARD bool route_put(const struct route *route, const struct route_subject *subject,

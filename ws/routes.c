@@ -118,6 +118,22 @@ static enum routes_verdict judge_stored(const struct routes *routes,
     return ROUTES_STORED;
 }
 
+bool routes_room_to_judge(const struct routes *routes, const struct principal *principal,
+                          const struct event *event, char *name, size_t *length)
+{
+    struct event filled = *event;
+    struct refusal refusal;
+    if (principal != NULL && !speaks_for_himself(&filled, principal, &refusal))
+        return false;
+    struct route_subject subject = {.event = &filled, .id = event->id, .principal = principal};
+    for (unsigned i = 0; i < route_table_count(routes->table); i++) {
+        const struct route *route = route_table_at(routes->table, i);
+        if (route_matches(route, &subject) && route_room_to_judge(route, &subject, name, length))
+            return true;
+    }
+    return false;
+}
+
 enum routes_verdict routes_offer(struct routes *routes, struct turn *turn,
                                  const struct routes_sender *sender, const struct event *event,
                                  struct refusal *refusal)
@@ -129,7 +145,7 @@ enum routes_verdict routes_offer(struct routes *routes, struct turn *turn,
                                     .id = event->id,
                                     .principal = sender->principal,
                                     .received_us = turn->wall_us,
-                                    .rooms_judged = true};
+                                    .judged_room = sender->judged_room};
     enum routes_verdict told = tell_all(routes, turn, &subject, refusal);
     return told == ROUTES_STORED ? judge_stored(routes, &subject, refusal) : told;
 }

@@ -23,16 +23,22 @@ void routes_close(struct routes *routes);
 void routes_change(struct routes *routes, const struct route_table *table);
 
 enum routes_verdict {
-    ROUTES_STORED,  /* for the intake, with source.rooms_judged; nothing has been told yet */
+    ROUTES_STORED,  /* for the intake, with source.judged_room; nothing has been told yet */
     ROUTES_TOLD,    /* not stored by any route; it has been published */
     ROUTES_REFUSED, /* *refusal says why: FORBIDDEN (the scope is missing), INVALID_FIELD … */
 };
 
-/* Who sends: fields that the event leaves out are the principal's. Rooms that the event names have been
- * found open to the sender. Whoever is in the room is told, the sender too ([002] does so). */
+/* Who sends: fields that the event leaves out are the principal's. Whoever is in the room is told, the
+ * sender too ([002] does so). */
 struct routes_sender {
     const struct principal *principal; /* NULL: nobody in particular */
+    struct span judged_room;           /* as in struct source */
 };
+
+/* The room in which the event would be told, if it is one of those that must be judged first. Written at
+ * `name`, ROOM_NAME_MAX bytes. False: none. Of several it is the first; the others stay closed. */
+NODISCARD bool routes_room_to_judge(const struct routes *routes, const struct principal *principal,
+                                    const struct event *event, char *name, size_t *length);
 
 NODISCARD enum routes_verdict routes_offer(struct routes *routes, struct turn *turn,
                                            const struct routes_sender *sender,

@@ -90,7 +90,7 @@ static void add(struct fixture *f, const char *text)
 static unsigned give(struct fixture *f, const struct principal *principal,
                      struct producer *producer)
 {
-    struct source source = {principal, producer, COUNT_EVENTS_RECEIVED_TCP, NULL, false};
+    struct source source = {principal, producer, COUNT_EVENTS_RECEIVED_TCP, NULL, {NULL, 0}};
     unsigned events = f->events;
     f->events = 0;
     return f->intake->accept(f->intake, &f->turn, &source, f->event, NULL, events, f->verdict);

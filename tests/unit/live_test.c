@@ -288,7 +288,7 @@ static void who_may_speak(void **state)
     strcpy(plain.tenant_id, "mine");
     trusted.scopes = SCOPE_INGEST;
     struct source by_plain = {.principal = &plain}, by_trusted = {.principal = &trusted};
-    struct source judged = {.principal = &plain, .rooms_judged = true};
+    struct source judged = {.principal = &plain, .judged_room = SPAN("r")};
     static const char in_room[] =
         "{\"type\":\"send_message\",\"roomId\":\"r\",\"ts\":0,\"id\":\"1\"}";
     static const char in_tenant[] =
@@ -324,8 +324,43 @@ static enum routes_verdict offer(const struct principal *principal, const char *
 {
     static struct event event;
     parse(text, &event);
-    struct routes_sender sender = {.principal = principal};
+    struct routes_sender sender = {principal, SPAN("r")};
     return routes_offer(routes, &house.turn[0], &sender, &event, refusal);
+}
+
+/* "": none. */
+static void judges(const struct principal *principal, const char *text, const char *wanted)
+{
+    static struct event event;
+    char name[ROOM_NAME_MAX + 1];
+    size_t length = 0;
+    parse(text, &event);
+    if (!routes_room_to_judge(routes, principal, &event, name, &length))
+        length = 0;
+    name[length] = '\0';
+    assert_string_equal(name, wanted);
+}
+
+/* The room in which it would be told, wherever its name stands. */
+static void a_room_to_judge(void **state)
+{
+    (void)state;
+    static struct principal who;
+    strcpy(who.tenant_id, "t");
+    set_route(0, "chat", ROUTE_TYPES, "said");
+    set_route(0, "chat", ROUTE_TO, "chat-{data.where.room}");
+    set_route(0, "chat", ROUTE_EMIT, "said");
+    open_all(1, LIVE_RECEIVED, 1 << 20);
+    judges(&who, "{\"type\":\"typing_start\",\"roomId\":\"r\"}", "r");
+    judges(&who, "{\"type\":\"send_message\",\"metadata\":{\"roomId\":\"\\u0072\"}}", "r");
+    judges(&who, "{\"type\":\"send_message\",\"roomId\":\"a\",\"room_id\":\"b\"}", "b");
+    judges(&who, "{\"type\":\"send_message\",\"tenantId\":\"t\"}", "");
+    judges(&who, "{\"type\":\"send_message\",\"roomId\":\"tenant:t\"}", "");
+    judges(&who, "{\"type\":\"said\",\"roomId\":\"a\",\"data\":{\"where\":{\"room\":7}}}",
+           "chat-7");
+    judges(&who, "{\"type\":\"anything\",\"roomId\":\"r\",\"userId\":\"u\",\"projectId\":\"p\"}",
+           "");
+    close_all();
 }
 
 static void messages_that_are_not_kept(void **state)
@@ -349,6 +384,9 @@ static void messages_that_are_not_kept(void **state)
     assert_int_equal(refusal.code, EVENT_FORBIDDEN);
     assert_int_equal(offer(&who, "{\"type\":\"typing_start\",\"roomId\":\"tenant:t\"}", &refusal),
                      ROUTES_REFUSED);
+    assert_int_equal(offer(&who, "{\"type\":\"typing_start\",\"roomId\":\"other\"}", &refusal),
+                     ROUTES_REFUSED);
+    assert_int_equal(refusal.code, EVENT_FORBIDDEN);
     assert_int_equal(offer(&who, "{\"type\":\"user_status\",\"data\":{}}", &refusal), ROUTES_TOLD);
     assert_int_equal(offer(&who, "{\"type\":\"broadcast\"}", &refusal), ROUTES_REFUSED);
     assert_int_equal(refusal.code, EVENT_FORBIDDEN);
@@ -509,6 +547,7 @@ int main(void)
         cmocka_unit_test(the_first_of_a_batch),
         cmocka_unit_test(own_routes),
         cmocka_unit_test(who_may_speak),
+        cmocka_unit_test(a_room_to_judge),
         cmocka_unit_test(messages_that_are_not_kept),
         cmocka_unit_test(dashboards),
         cmocka_unit_test(counts),

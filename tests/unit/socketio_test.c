@@ -291,6 +291,7 @@ static void much_waits(void **state)
     (void)state;
     char packet[11000];
     desk.later = true;
+    intake[0].intake.rules.bytes_max = sizeof packet;
     connected(&one, "producer/t");
     memset(packet, 'x', sizeof packet);
     int head = snprintf(packet, sizeof packet,

@@ -224,6 +224,17 @@ await run({
       { type: 'broadcast', data: { type: 'lie', data: 1 } },
       { type: 'anything', userId: victim, data: { lie: 1 } },
       { type: 'session_start', projectId: 'theirs', sessionId: 'lie', data: {} },
+      // One room is shown to who judges, another to who tells.
+      ...['send_message', 'typing_start'].flatMap((type) => [
+        { type, roomId: 'his-own', room_id: victimRoom, data: { message: 'lie' } },
+        { type, roomId: 'his-own', room_id: null, data: { roomId: victimRoom, message: 'lie' } },
+        { type, roomId: 'his-own', data: { roomId: 'his-own' }, metadata: { roomId: victimRoom, message: 'lie' } },
+        { type, metadata: { roomId: victimRoom, message: 'lie' } },
+        { type, payload: { roomId: victimRoom, message: 'lie' } },
+        { type: 'cart_event', roomId: 'his-own', data: { eventType: type, roomId: victimRoom, data: { message: 'lie' } } },
+        { type: 'cart_event', data: { eventType: type, room_id: victimRoom, data: { message: 'lie' } } },
+        { type: 'cart_event', data: { eventType: type, data: { roomId: victimRoom, message: 'lie' } } },
+      ]),
     ];
     for (const lie of lies) client.emit('message', lie);
     await client.ask('leave_room', { roomId: 'nowhere' });
@@ -239,6 +250,7 @@ await run({
     await publish({ user: victim }, 'truth', 2);
     await honest.next('truth');
     assert.ok(!JSON.stringify(honest.all).includes('lie'), JSON.stringify(honest.all));
+    assert.equal(honest.count('user_typing'), 0, JSON.stringify(honest.all));
   },
 
   async 'an operator\'s questions are for operators'() {
