@@ -10,6 +10,10 @@
  *
  * Without takeover a deflater lives for one message, so its window need not be larger than the
  * message: 512 bytes of JSON cost some 10 KiB for some microseconds, not 256 KiB.
+ *
+ * zlib makes no raw window of 256 bytes. But its matches reach at most the window less 262 bytes
+ * (MIN_LOOKAHEAD), so what it makes with 512 never goes back further than 250: that serves a peer
+ * that keeps 256.
  */
 #include "ws/deflate.h"
 
@@ -23,7 +27,9 @@ enum {
     ROOM_MAX = 256 * 1024,
     EXPECTED_RATIO = 4,
     LEVEL = 1,
-    MEMORY_LEVEL_MAX = 8
+    MEMORY_LEVEL_MAX = 8,
+    ZLIB_BITS_MIN = 9, /* of a raw window */
+    MIN_LOOKAHEAD = 262
 };
 
 struct inflater {
@@ -163,16 +169,15 @@ int inflater_feed(struct inflater **inflater, const struct deflate_terms *terms,
 static int window_bits(const struct deflate_terms *terms, size_t length)
 {
     int bits = terms->server_max_window_bits;
-    /* Matches reach at most the window less 262 bytes (zlib's MIN_LOOKAHEAD). */
-    while (terms->server_no_context_takeover && bits > 9 &&
-           ((size_t)1 << (bits - 1)) >= length + 262)
+    while (terms->server_no_context_takeover && bits > ZLIB_BITS_MIN &&
+           ((size_t)1 << (bits - 1)) >= length + MIN_LOOKAHEAD)
         bits--;
-    return bits;
+    return bits < ZLIB_BITS_MIN ? ZLIB_BITS_MIN : bits;
 }
 
 static int deflater_open(struct deflater **out, int bits)
 {
-    must(bits > DEFLATE_BITS_MIN && bits <= DEFLATE_BITS_MAX);
+    must(bits >= ZLIB_BITS_MIN && bits <= DEFLATE_BITS_MAX);
     struct deflater *deflater = calloc(1, sizeof *deflater);
     if (deflater == NULL)
         return DEFLATE_NO_MEMORY;

@@ -3,10 +3,10 @@
  * Who may upgrade, and on which terms.
  *
  * Of permessage-deflate's offers the first that we can keep is taken (RFC 7692 5): one with a
- * parameter that we do not know, a value out of bounds, one given twice, or a window that zlib
- * cannot make (256 bytes) is passed over, as the RFC wants, and the next is looked at. Unless the
- * policy says otherwise we ask both sides to keep no context between messages, which every client
- * must be able to do; that is what keeps an idle connection small.
+ * parameter that we do not know, a value out of bounds or one given twice is passed over, as the RFC
+ * wants, and the next is looked at. Unless the policy says otherwise we ask both sides to keep no
+ * context between messages, which every client must be able to do; that is what keeps an idle
+ * connection small.
  */
 #include "ws/handshake.h"
 #include "ws/header_list.h"
@@ -112,8 +112,7 @@ static bool take_parameter(struct offer *offer, struct span name, struct span va
     if (text_is(name, "client_no_context_takeover"))
         return take_flag(&terms->client_no_context_takeover, value);
     if (text_is(name, "server_max_window_bits"))
-        return take_bits(&offer->server_bits, &terms->server_max_window_bits, value) &&
-               terms->server_max_window_bits > DEFLATE_BITS_MIN;
+        return take_bits(&offer->server_bits, &terms->server_max_window_bits, value);
     if (text_is(name, "client_max_window_bits")) {
         if (value.at == NULL) /* it may be limited, and says nothing of its own wish */
             return take_flag(&offer->client_bits, value);
@@ -131,6 +130,7 @@ static void agree(const struct offer *offer, const struct handshake_policy *poli
         out->deflate.server_no_context_takeover = true;
         out->deflate.client_no_context_takeover = true;
     }
+    out->names_server_bits = offer->server_bits;
     out->names_client_bits =
         offer->client_bits && offer->terms.client_max_window_bits < DEFLATE_BITS_MAX;
 }
@@ -246,7 +246,7 @@ static size_t put_deflate(const struct handshake *handshake, char *out, size_t u
         used = put(out, used, "; server_no_context_takeover");
     if (terms->client_no_context_takeover)
         used = put(out, used, "; client_no_context_takeover");
-    if (terms->server_max_window_bits < DEFLATE_BITS_MAX)
+    if (handshake->names_server_bits)
         used = put_bits(out, used, "server_max_window_bits", terms->server_max_window_bits);
     if (handshake->names_client_bits)
         used = put_bits(out, used, "client_max_window_bits", terms->client_max_window_bits);

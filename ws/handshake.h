@@ -32,6 +32,7 @@ struct handshake_policy {
 /* What was agreed; plain memory. */
 struct handshake {
     struct deflate_terms deflate;
+    bool names_server_bits; /* the client asked for server_max_window_bits: RFC 7692 7.1.2.1 */
     bool names_client_bits; /* the client understands client_max_window_bits in our answer */
     char accept[29];        /* Sec-WebSocket-Accept */
 };

@@ -123,7 +123,7 @@ static void there_and_back(void **state)
     (void)state;
     static const size_t length[] = {0, 1, 2, 100, 249, 250, 251, 300, 1000, 5000, 70000, 0, 33};
     static uint8_t text[70000];
-    for (unsigned bits = 9; bits <= 15; bits++) {
+    for (unsigned bits = 8; bits <= 15; bits++) {
         for (unsigned takeover = 0; takeover < 2; takeover++) {
             struct deflate_terms terms = {true, !takeover, !takeover, (uint8_t)bits, (uint8_t)bits};
             struct deflater *deflater = NULL;
@@ -155,6 +155,43 @@ static void there_and_back(void **state)
     }
 }
 
+/* What a text that repeats itself every `period` bytes comes to for a peer that keeps 256 bytes: it
+ * is fed byte by byte, so that no match can be found in what the same call has put out. */
+static int fault_with_window_of_256(unsigned bits, size_t period)
+{
+    const struct deflate_terms terms = {true, true, true, (uint8_t)bits, 8};
+    uint8_t text[3000];
+    fill(text, period, (unsigned)period);
+    for (size_t i = period; i < sizeof text; i++)
+        text[i] = text[i - period];
+    struct buf packed = {.max = 4000}, out = {.max = sizeof text};
+    struct deflater *deflater = NULL;
+    struct inflater *inflater = NULL;
+    assert_int_equal(deflater_message(&deflater, &terms, span_of(text, sizeof text), &packed),
+                     DEFLATE_OK);
+    int fault = DEFLATE_OK;
+    for (size_t i = 0; i < packed.length && fault == DEFLATE_OK; i++)
+        fault = inflater_feed(&inflater, &terms, span_of(packed.at + i, 1), i + 1 == packed.length,
+                              &out);
+    if (fault == DEFLATE_OK) {
+        assert_int_equal(out.length, sizeof text);
+        assert_memory_equal(out.at, text, sizeof text);
+    }
+    inflater_close(&inflater);
+    buf_fini(&packed);
+    buf_fini(&out);
+    return fault;
+}
+
+/* Whoever asks for 256 bytes is never sent a match that is further back. */
+static void smallest_window(void **state)
+{
+    (void)state;
+    for (size_t period = 200; period < 600; period++)
+        assert_int_equal(fault_with_window_of_256(8, period), DEFLATE_OK);
+    assert_int_equal(fault_with_window_of_256(10, 400), DEFLATE_CORRUPT);
+}
+
 static void no_room_for_output(void **state)
 {
     (void)state;
@@ -178,6 +215,7 @@ int main(void)
         cmocka_unit_test(faults),
         cmocka_unit_test(bomb),
         cmocka_unit_test(there_and_back),
+        cmocka_unit_test(smallest_window),
         cmocka_unit_test(no_room_for_output),
     };
     return cmocka_run_group_tests_name("deflate", tests, NULL, NULL);

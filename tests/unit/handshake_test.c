@@ -141,10 +141,13 @@ static void offers(void **state)
                         "permessage-deflate; server_max_window_bits=9");
     assert_string_equal(negotiated("permessage-deflate; server_no_context_takeover", &keeps),
                         "permessage-deflate; server_no_context_takeover");
+    /* 7.1.2.1: who agrees to it names it, whatever its value. */
     assert_string_equal(
         negotiated("PerMessage-Deflate; client_no_context_takeover;server_max_window_bits=15",
                    &keeps),
-        "permessage-deflate; client_no_context_takeover");
+        "permessage-deflate; client_no_context_takeover; server_max_window_bits=15");
+    assert_string_equal(negotiated("permessage-deflate; server_max_window_bits=8", &policy),
+                        "permessage-deflate" BOTH_NOT "; server_max_window_bits=8");
     assert_string_equal(negotiated("x-webkit-deflate-frame, permessage-deflate", &keeps),
                         "permessage-deflate");
 }
@@ -157,7 +160,6 @@ static void offers_declined(void **state)
     static const char *const declined[] = {
         "permessage-deflate; unknown",
         "permessage-deflate; server_max_window_bits",
-        "permessage-deflate; server_max_window_bits=8",
         "permessage-deflate; server_max_window_bits=7",
         "permessage-deflate; server_max_window_bits=16",
         "permessage-deflate; server_max_window_bits=010",
