@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The WebSocket doors, with python3-websockets, npm `ws` and frames made by hand.
+# The WebSocket doors, with python3-websockets, npm `ws`, frames made by hand, and what the Autobahn testsuite asks.
 . "$(dirname "$0")/lib.sh"
 
 start_postgres
 start_ringmain -o dedup.ids=65536 -o debug.echo=yes -o limits.output_bytes=64m || finish
 cases "$PYTHON" "$BLACKBOX/ws_door.py" open
+cases "$PYTHON" "$BLACKBOX/autobahn.py"
 need_npm ws@8.18.3
 cases node "$BLACKBOX/ws_door.mjs" "$NPM"
 stop_ringmain
