@@ -64,6 +64,8 @@ struct ring {
     unsigned early_first, early_end, early_max;
     uint64_t overflows;
     bool overflowing;
+    int broken;                  /* -errno of a submission in the middle of a turn */
+    struct io_uring_sqe nowhere; /* takes requests from then on, until ring_wait() says so */
 };
 
 static uint64_t pack(unsigned op, struct ring_id id)
@@ -95,9 +97,21 @@ static void put_aside(struct ring *ring)
     io_uring_cq_advance(&ring->uring, taken);
 }
 
+/* The kernel will take it, now or once completions have been read. */
+static bool passes(int result)
+{
+    return result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN ||
+           result == -EBUSY;
+}
+
 static void submit_now(struct ring *ring)
 {
-    for (unsigned tries = 0; io_uring_submit(&ring->uring) <= 0; tries++) {
+    int result;
+    for (unsigned tries = 0; (result = io_uring_submit(&ring->uring)) <= 0; tries++) {
+        if (!passes(result)) {
+            ring->broken = result;
+            return;
+        }
         must(tries < 1000);
         put_aside(ring);
     }
@@ -110,6 +124,8 @@ static struct io_uring_sqe *request(struct ring *ring, unsigned op, struct ring_
         submit_now(ring);
         sqe = io_uring_get_sqe(&ring->uring);
     }
+    if (UNLIKELY(!sqe && ring->broken != 0))
+        sqe = &ring->nowhere;
     must(sqe);
     memset(sqe, 0, sizeof *sqe);
     sqe->user_data = pack(op, id);
@@ -412,9 +428,9 @@ static int enter(struct ring *ring, int64_t timeout_ns)
 int ring_wait(struct ring *ring, struct completion *out, unsigned max, int64_t timeout_ns)
 {
     bool leftovers = ring->early_end > 0 || io_uring_cq_ready(&ring->uring) > 0;
-    int result = enter(ring, leftovers ? 0 : timeout_ns);
+    int result = ring->broken != 0 ? ring->broken : enter(ring, leftovers ? 0 : timeout_ns);
     watch_overflow(ring);
-    if (result < 0 && result != -ETIME && result != -EINTR && result != -EAGAIN && result != -EBUSY)
+    if (!passes(result))
         return result;
     return (int)reap(ring, out, max);
 }

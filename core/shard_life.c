@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { WHY = 256 };
 
@@ -120,6 +121,22 @@ static void pin(const struct shard *shard)
                  shard->options.core, strerror(error));
 }
 
+/*
+ * Its connections, its part of the spool and what other shards wait to hear from it are stuck for
+ * good, so nothing could be drained. Whatever was thanked for lies on the disk; a start recovers.
+ */
+_Noreturn static void end_process(const struct shard *shard, int error)
+{
+    const char *why = error == -EBADR
+                          ? "the kernel had no memory for its completions, and some are lost"
+                          : strerror(-error);
+    log_error("shard",
+              "shard %u: its ring is broken: %s. ringmain ends here; what was acknowledged as "
+              "spooled is on the disk: start it again",
+              shard->options.index, why);
+    _exit(EXIT_FAILURE);
+}
+
 static void *run(void *argument)
 {
     struct birth *birth = argument;
@@ -131,9 +148,7 @@ static void *run(void *argument)
     while (result == 0)
         result = shard_turn(shard, -1);
     if (result < 0 && shard->ring)
-        log_error("shard", "shard %u: its ring is broken: %s", shard->options.index,
-                  strerror(-result));
-    must(result > 0 || !shard->ring);
+        end_process(shard, result);
     return NULL;
 }
 

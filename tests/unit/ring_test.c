@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ring against the real kernel: sockets on loopback, files in a directory of its own. */
 #include "core/ring.h"
+#include "tests/unit/ring_descriptor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -268,6 +269,22 @@ static void test_queues_overflow(void **state)
     ring_close(ring);
 }
 
+/* The next wait says so, even if far more than the queue holds was asked for meanwhile. */
+static void test_broken(void **state)
+{
+    (void)state;
+    struct completion out;
+    struct ring *ring = open_ring((struct ring_options){
+        .entries = 4, .completion_entries = 8, .without = {.ring_fd_registered = true}});
+    nothing(ring);
+    assert_int_equal(close(ring_descriptor()), 0);
+    assert_int_equal(ring_wait(ring, &out, 1, 0), -EBADF);
+    for (uint32_t i = 0; i < 100; i++)
+        ring_cancel_receive(ring, (struct ring_id){.slot = i});
+    assert_int_equal(ring_wait(ring, &out, 1, SECOND), -EBADF);
+    ring_close(ring);
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -462,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_receive_is_capped),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_queues_overflow),
+        cmocka_unit_test(test_broken),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_write_sync_that_fails),
         cmocka_unit_test(test_write_syncs_in_flight),

@@ -2,10 +2,12 @@
 /* Whole shards: many connections, few buffers, several shards, and the end. */
 #include "core/limits.h"
 #include "tests/unit/engine_fixture.h"
+#include "tests/unit/ring_descriptor.h"
 
 #include <poll.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 static void test_thousand_come_and_go(void **state)
 {
@@ -353,6 +355,48 @@ static void test_no_descriptors(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+/* A process of its own: it is not to see the end. */
+static void work_with_a_broken_ring(int log)
+{
+    struct shard_options options = engine_options();
+    options.ring.without.ring_fd_registered = true;
+    assert_int_equal(dup2(log, STDERR_FILENO), STDERR_FILENO);
+    struct engine *engine = engine_start(1, options, false);
+    int fd = client(engine, DOOR_ECHO);
+    say(fd, "x", 1);
+    expect(fd, "x", 1);
+    assert_int_equal(close(ring_descriptor()), 0);
+    say(fd, "y", 1);
+    expect_end(fd);
+    _exit(0);
+}
+
+static void test_broken_ring(void **state)
+{
+    (void)state;
+    int log[2], status;
+    char said[1000] = "";
+    assert_int_equal(pipe(log), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        work_with_a_broken_ring(log[1]);
+    close(log[1]);
+    for (size_t length = 0; length < sizeof said - 1;) {
+        ssize_t more = read(log[0], said + length, sizeof said - 1 - length);
+        if (more <= 0)
+            break;
+        length += (size_t)more;
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_non_null(strstr(said, "level=error"));
+    assert_non_null(
+        strstr(said, "shard 0: its ring is broken: Bad file descriptor. ringmain ends"));
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    close(log[0]);
+}
+
 static void test_addresses(void **state)
 {
     (void)state;
@@ -422,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_turns_by_hand),
         cmocka_unit_test(test_idle_shard_sleeps),
         cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_broken_ring),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_limits),
     };
