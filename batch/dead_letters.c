@@ -265,6 +265,52 @@ static enum answer run_retry(struct postgres *postgres, const char *sql, struct 
     return end == ANSWER_OK ? answer : end;
 }
 
+struct complaint {
+    struct span table;
+    bool made;
+    char *why;
+};
+
+/* A column that does not fit: number, name, type that was found, type that is wanted. */
+static void complain(void *context, unsigned columns, const struct span *cell)
+{
+    struct complaint *complaint = context;
+    must(columns == 4);
+    if (complaint->made)
+        return;
+    complaint->made = true;
+    if (cell[2].at != NULL)
+        snprintf(complaint->why, WHY,
+                 "column %.*s of table %.*s is %.*s now, and the row was written for %.*s. Change "
+                 "the column's type back and retry, or export the row and send its event again",
+                 SPAN_ARGS(cell[1]), SPAN_ARGS(complaint->table), SPAN_ARGS(cell[2]),
+                 SPAN_ARGS(cell[3]));
+    else
+        snprintf(complaint->why, WHY,
+                 "table %.*s has no column %.*s (%.*s) now, and the row has one. Add it and retry, "
+                 "or export the row and send its event again",
+                 SPAN_ARGS(complaint->table), SPAN_ARGS(cell[1]), SPAN_ARGS(cell[3]));
+}
+
+/* Postgres has refused the row. If its table does not fit, that is what `why` has to say: what
+ * Postgres says then is about bytes that it took for another type, or our own division by zero. */
+static void explain(struct dead_letters *letters, struct span copy_sql, char *why)
+{
+    struct copy_statement statement;
+    struct buf sql = {.max = SQL_MAX};
+    struct fit fit;
+    fit_init(&fit, SQL_MAX);
+    if (copy_statement_read(copy_sql, &statement) && fit_add(&fit, 0, copy_sql) &&
+        fit.columns > 0 && fit_put_question(&fit, &sql) && buf_put(&sql, "", 1)) {
+        struct complaint complaint = {.table = statement.table, .why = why};
+        /* Unanswered, Postgres's own words stay. */
+        (void)!postgres_query(letters->postgres, &patient, (const char *)sql.at, complain,
+                              &complaint);
+    }
+    fit_fini(&fit);
+    buf_fini(&sql);
+}
+
 enum dead_letter_fate dead_letters_retry(struct dead_letters *letters,
                                          const struct dead_letter *letter, struct span copy_sql,
                                          char *why)
@@ -279,6 +325,8 @@ enum dead_letter_fate dead_letters_retry(struct dead_letters *letters,
     int error = failed(letters, answer, why);
     if (error == -ENOTCONN)
         return DEAD_LETTER_UNKNOWN;
-    const char *sqlstate = postgres_error(letters->postgres)->sqlstate;
-    return !deleted && strcmp(sqlstate, "22012") == 0 ? DEAD_LETTER_GONE : DEAD_LETTER_REFUSED;
+    if (!deleted && strcmp(postgres_error(letters->postgres)->sqlstate, "22012") == 0)
+        return DEAD_LETTER_GONE;
+    explain(letters, copy_sql, why);
+    return DEAD_LETTER_REFUSED;
 }

@@ -59,6 +59,25 @@ like "retry: says which and why" 'shard 0, event [0-9]+ \(stream p_check\): refu
     "$(cat "$TMP/retry.err")"
 same "retry: they are where they were" "$dead" "$(sql "select count(*) from ringmain_dead_letters")"
 
+# retry_misfit HARM WHAT_IT_SAYS MENDING
+retry_misfit() {
+    sql "alter table p_check $1"
+    dead_letters retry --stream p_check -n 1 >"$TMP/retry" 2>"$TMP/retry.err"
+    same "retry: $1: exit status" 1 $?
+    like "retry: $1: says what to do" "$2" "$(cat "$TMP/retry.err")"
+    sql "alter table p_check $3"
+}
+back='and the row was written for text\. Change the column.s type back and retry, or export the row and send its event again$'
+sql "alter table p_check drop constraint p_check_v_check"
+retry_misfit "alter v type bytea using convert_to(v, 'UTF8')" \
+    "refused again: column v of table \"p_check\" is bytea now, $back" "alter v type text using convert_from(v, 'UTF8')"
+retry_misfit "alter n type int" "refused again: column n of table \"p_check\" is integer now, ${back/text/bigint}" \
+    "alter n type bigint"
+retry_misfit "rename v to w" 'table "p_check" has no column v \(text\) now, and the row has one\. Add it and retry' \
+    "rename w to v"
+sql "alter table p_check add check (v <> 'bad')"
+same "retry: after all that they are where they were" "$dead" "$(sql "select count(*) from ringmain_dead_letters")"
+
 corpus mend | psql -X -q -v ON_ERROR_STOP=1 -d "$PG"
 sql "grant select, insert on all tables in schema public to clerk"
 mended=$(corpus mended)
