@@ -155,6 +155,12 @@ bool access_ask(struct access *access, struct turn *turn, const struct principal
                          id, request, answer);
 }
 
+bool access_forbids(const struct principal *principal, struct span room)
+{
+    struct span id;
+    return rule_for(principal, room, &id) == RULE_DENY;
+}
+
 void access_forget(struct access *access, struct access_request *request)
 {
     (void)access;

@@ -52,6 +52,8 @@ void access_close(struct access *access); /* no request is waiting */
 NODISCARD bool access_ask(struct access *access, struct turn *turn,
                           const struct principal *principal, struct span room,
                           struct access_request *request, enum access_answer *answer);
+/* Does the name or the token alone say no? For an answer that comes when there is another token. */
+NODISCARD bool access_forbids(const struct principal *principal, struct span room);
 /* The answer is wanted no longer; an idle request is nothing. */
 void access_forget(struct access *access, struct access_request *request);
 

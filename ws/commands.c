@@ -144,7 +144,11 @@ static void decide(struct command *command, struct turn *turn, enum access_answe
 
 static void answered(struct access_request *request, struct turn *turn, enum access_answer answer)
 {
-    decide(LIST_ENTRY(request, struct command, request), turn, answer);
+    struct command *command = LIST_ENTRY(request, struct command, request);
+    struct span room = span_of(command->room, command->room_length);
+    if (answer == ACCESS_GRANTED && access_forbids(request->principal, room))
+        answer = ACCESS_DENIED; /* the token is another than when it was asked */
+    decide(command, turn, answer);
 }
 
 /* NULL: no memory, or this socket has too much waiting. */
@@ -379,6 +383,71 @@ static void leave_project(const struct call *call)
     snprintf(room, sizeof room, "%s%s", project_prefix, id);
     leave(call->socket, call->turn, room);
     answer_id(call->socket, call->turn, "left-project", "projectId", id, call->ack);
+}
+
+/* ── Judged anew ────────────────────────────────────────────────────────────────────────────── */
+
+static void put_out(struct socketio_socket *socket, struct turn *turn, const char *room)
+{
+    size_t prefix = sizeof project_prefix - 1;
+    leave(socket, turn, room);
+    if (strncmp(room, project_prefix, prefix) == 0)
+        answer_id(socket, turn, "left-project", "projectId", room + prefix, NULL);
+    else
+        answer_id(socket, turn, "left_room", "roomId", room, NULL);
+}
+
+static void may_stay(struct command *command, struct turn *turn)
+{
+    (void)command, (void)turn;
+}
+
+/* While nobody knows, it stays: it was let in once. */
+static void may_not_stay(struct command *command, struct turn *turn, enum access_answer answer)
+{
+    if (answer != ACCESS_UNKNOWN)
+        put_out(command->socket, turn, command->room);
+}
+
+static const struct command_kind stay_kind = {may_stay, may_not_stay};
+
+struct judging {
+    struct socketio_socket *socket;
+    struct list commands;
+    bool fits;
+};
+
+/* The rooms must not change while they are walked: here they are only written down. */
+static void note_room(void *context, struct span room)
+{
+    struct judging *judging = context;
+    if (span_is(room, "*") || !judging->fits)
+        return;
+    struct command *command = make_command(judging->socket, (struct span){NULL, 0});
+    judging->fits = command != NULL;
+    if (command == NULL)
+        return;
+    command->kind = &stay_kind;
+    command->socket = judging->socket;
+    command->request.answered = answered;
+    command->room_length = room.length;
+    memcpy(command->room, room.at, room.length);
+    list_append(&judging->commands, &command->link);
+}
+
+void commands_judge_rooms(struct socketio_socket *socket, struct turn *turn)
+{
+    struct judging judging = {.socket = socket, .fits = true};
+    struct list *link;
+    list_init(&judging.commands);
+    hub_rooms_of(socket->client->door->options.hub, socketio_peer(socket->client), socket->encoding,
+                 note_room, &judging);
+    while ((link = list_take(&judging.commands)) != NULL) {
+        list_append(&socket->commands, link);
+        command_ask(LIST_ENTRY(link, struct command, link), turn);
+    }
+    if (!judging.fits)
+        engineio_end(socketio_session(socket), turn, ENGINEIO_FORCED_CLOSE);
 }
 
 /* ── Tokens ─────────────────────────────────────────────────────────────────────────────────── */

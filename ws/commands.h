@@ -27,6 +27,9 @@ void commands_event(struct socketio_socket *socket, struct turn *turn,
                     const struct socketio_packet *packet);
 /* The socket has a new principal in place of the one that waiting commands look at. */
 void commands_rebind(struct socketio_socket *socket);
+/* … and stays only in those rooms that this one may enter; of the others it is told `left_room` or
+ * `left-project`. */
+void commands_judge_rooms(struct socketio_socket *socket, struct turn *turn);
 /* The socket goes: those that wait for an answer are forgotten. */
 void commands_drop(struct socketio_socket *socket);
 

@@ -289,6 +289,8 @@ void log_forget_room(struct hub *hub, const struct room *room, uint64_t now_ns);
 size_t log_collect(const struct hub_log *log, const struct room *room, uint64_t number,
                    uint64_t *out);
 void log_sort(uint64_t *numbers, size_t numbers_count);
+/* Would the peer get it, as a member of its room with this encoding? */
+bool hub_wants(const struct peer *peer, unsigned encoding, const struct dispatch *dispatch);
 struct dispatch *log_dispatch(const struct hub_log *log, uint64_t number);
 
 /* hub_notes.c */

@@ -175,13 +175,11 @@ bool hub_reaches_back(const struct hub *hub, const struct peer *peer, unsigned e
 }
 
 /* The filter of the member through whom the peer would have got it. */
-static bool wanted(const struct hub *hub, const struct peer *peer, unsigned encoding,
-                   const struct dispatch *dispatch)
+bool hub_wants(const struct peer *peer, unsigned encoding, const struct dispatch *dispatch)
 {
     const struct publication *publication = &dispatch->publication;
     if (dispatch->except == peer->id && peer->id != 0)
         return false;
-    (void)hub;
     for (struct list *link = peer->memberships.next; link != &peer->memberships;
          link = link->next) {
         const struct member *member = member_at(link);
@@ -216,7 +214,7 @@ static void send_again(struct hub *hub, struct turn *turn, struct peer *peer, un
 {
     for (size_t i = 0; i < numbers_count; i++) {
         const struct dispatch *dispatch = log_dispatch(&hub->log, numbers[i]);
-        if (!wanted(hub, peer, encoding, dispatch) || kept_holds(but, dispatch))
+        if (!hub_wants(peer, encoding, dispatch) || kept_holds(but, dispatch))
             continue;
         struct encoded *encoded = encode(hub, numbers[i], encoding);
         if (encoded == NULL || !peer_post(peer, turn, encoded))

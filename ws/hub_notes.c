@@ -145,11 +145,15 @@ bool kept_holds(const struct hub_kept *kept, const struct dispatch *dispatch)
     return false;
 }
 
-/* One that there is no memory for is a gap, and so is all behind it: the peer is past saving. */
+/* It was taken for all the rooms that the peer had been in; which of them it may still be in has been
+ * found out since. One that there is no memory for is a gap, and so is all behind it: the peer is past
+ * saving. */
 void hub_kept_send(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
                    const struct hub_kept *kept)
 {
     for (size_t i = 0; i < kept->count; i++) {
+        if (!hub_wants(peer, encoding, kept->one[i].dispatch))
+            continue;
         struct encoded *encoded =
             hub_encoded_as(hub, kept->one[i].dispatch, encoding, kept->shard, kept->one[i].number);
         bool posted = encoded != NULL && peer_post(peer, turn, encoded);

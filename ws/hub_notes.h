@@ -33,7 +33,7 @@ struct hub_kept;
 NODISCARD bool hub_kept_take(struct hub *hub, const char *rooms, uint64_t number,
                              struct hub_kept **out);
 void hub_kept_free(struct hub_kept *kept); /* NULL is nothing */
-/* Posts it all to a peer, under the offsets of the shard where it was taken. */
+/* Posts to a peer what was said in rooms that it is in, under the offsets of the shard where it was taken. */
 void hub_kept_send(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
                    const struct hub_kept *kept);
 /* hub_replay(), without what is in `kept`. */

@@ -368,6 +368,9 @@ int socketio_refresh(struct socketio_socket *socket, struct turn *turn, struct s
         error = adopt(LIST_ENTRY(at, struct socketio_socket, link), turn, &fresh);
         snprintf(reason, sizeof reason, "no memory");
     }
+    for (struct list *at = client->sockets.next; error == 0 && at != &client->sockets;
+         at = at->next)
+        commands_judge_rooms(LIST_ENTRY(at, struct socketio_socket, link), turn);
     snprintf(why, WHY_BYTES, "Unauthorized: %s", reason);
     return error;
 }

@@ -194,6 +194,32 @@ static void rights_that_ended(void **state)
     session_close(&two, ENGINEIO_TRANSPORT_CLOSE);
 }
 
+/* Nor is it told what was said there: on this shard or another. */
+static void rooms_that_were_closed(void **state)
+{
+    (void)state;
+    for (unsigned there = 0; there < 2; there++) {
+        begin(&one, 1, "u/t");
+        session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
+        desk.closed = "r";
+        say_to_room(1, "1");
+        publish(&hubs, 1, "user:u", "y", "2");
+        turn_all();
+        come_back(&two, there, "u/t");
+        turn_all();
+        say_to_room(1, "3");
+        turn_all();
+        assert_true(has_recovered(&two));
+        hears(
+            &two,
+            "40/ws,{\"sid\":\"*\",\"pid\":\"*\"}\n42/ws,[\"y\",2,\"*\"]\n"
+            "42/ws,[\"connected\",{\"message\":\"Connected to WebSocket server\",\"userId\":\"u\","
+            "\"connectionId\":\"*\"},\"*\"]\n");
+        session_close(&two, ENGINEIO_PARSE_ERROR);
+        desk.closed = NULL;
+    }
+}
+
 static uint64_t next_random(uint64_t *seed)
 {
     *seed ^= *seed << 13;
@@ -335,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(forgotten, set_up, tear_down),
         cmocka_unit_test_setup_teardown(rights_that_ended, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rooms_that_were_closed, set_up_three, tear_down),
         cmocka_unit_test_setup_teardown(other_shards, set_up_three, tear_down),
         cmocka_unit_test_setup_teardown(no_answer, set_up_three, tear_down),
     };

@@ -4,7 +4,8 @@
  * the directory, routes and the intake are made of cardboard. A client writes down what it is sent:
  * texts a line each, attachments in angle brackets.
  *
- * Tokens are "user", "user/tenant" or "user/tenant/seconds from 1700000000 until it expires"; "bad" is.
+ * Tokens are "user", "user/tenant" or "user/tenant/seconds from 1700000000 until it expires", and with
+ * "/room" behind that the claim `rooms` has this one; "bad" is.
  * Types of messages that begin with "live" are shown and not stored; "secret" needs a scope.
  */
 #ifndef TESTS_UNIT_SOCKETIO_RIG_H
@@ -144,6 +145,10 @@ static int fake_verify(void *self, struct turn *turn, struct span token, const c
         snprintf(out->tenant_id, sizeof out->tenant_id, "%s", part);
     if ((part = strsep(&rest, "/")) != NULL)
         out->expires_s = 1700000000 + atoi(part);
+    if ((part = strsep(&rest, "/")) != NULL) {
+        out->lists_rooms = true;
+        snprintf(out->lists + out->rooms_at, 32, "%s", part);
+    }
     if (strcmp(out->user_id, "producer") == 0)
         out->scopes = SCOPE_INGEST;
     return 0;
@@ -156,6 +161,7 @@ static struct admission admission = {.required = true, .verify = fake_verify};
 static struct {
     struct directory directory;
     bool later;
+    const char *closed; /* this room or project is nobody's any more */
     const struct asker *asker;
     uint64_t token;
     struct finding finding;
@@ -172,6 +178,8 @@ static bool fake_ask(struct directory *directory, struct turn *turn,
     if (!project && name.length >= 6 && memcmp(name.at, "closed", 6) == 0)
         found.kind = FINDING_NO;
     if (project && span_is(name, "gone"))
+        found.kind = FINDING_NO;
+    if (desk.closed != NULL && span_is(name, desk.closed))
         found.kind = FINDING_NO;
     if (span_is(name, "unknown"))
         found.kind = FINDING_FAILED;

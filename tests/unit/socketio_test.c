@@ -433,6 +433,39 @@ static void expiry(void **state)
     session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
 }
 
+/* With a fresh token it stays where that one lets it in, and nowhere else. */
+static void a_token_that_says_less(void **state)
+{
+    (void)state;
+    connected(&one, "u/t/100/r1");
+    say(&one, "2/ws,[\"join_room\",{\"roomId\":\"r1\"}]");
+    say(&one, "2/ws,[\"join-project\",{\"projectId\":\"1\"}]");
+    forget(&one);
+    say(&one, "2/ws,[\"refresh_token\",{\"token\":\"u/t/200/r1\"}]");
+    hears(&one, "42/ws,[\"token_refreshed\",{\"expiresAt\":\"*\"}]\n");
+    say(&one, "2/ws,[\"refresh_token\",{\"token\":\"u/t/200/r2\"}]");
+    hears(&one, "42/ws,[\"left_room\",{\"roomId\":\"r1\"}]\n"
+                "42/ws,[\"token_refreshed\",{\"expiresAt\":\"*\"}]\n");
+    assert_false(hub_is_member(hubs.hub[0], &one.peer, SPAN("r1"), FIRST_ENCODING + 3));
+    desk.later = true;
+    desk.closed = "1";
+    say(&one, "2/ws,[\"refresh_token\",{\"token\":\"u/t/200/r2\"}]");
+    hears(&one, "42/ws,[\"token_refreshed\",{\"expiresAt\":\"*\"}]\n");
+    directory_answers(0);
+    turn_all();
+    hears(&one, "42/ws,[\"left-project\",{\"projectId\":\"1\"}]\n");
+    assert_int_equal(one.peer.rooms, 3);
+    session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
+    connected(&one, "u/t/100");
+    say(&one, "2/ws,[\"join_room\",{\"roomId\":\"r1\"}]");
+    say(&one, "2/ws,[\"refresh_token\",{\"token\":\"u/t/200/r2\"}]");
+    forget(&one);
+    directory_answers(0);
+    turn_all();
+    hears(&one, "42/ws,[\"error\"," ERROR("UNAUTHORIZED", "Access denied to room") "]\n");
+    session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
+}
+
 static void idle(void **state)
 {
     (void)state;
@@ -502,6 +535,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(limits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(addresses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(expiry, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_token_that_says_less, set_up, tear_down),
         cmocka_unit_test_setup_teardown(idle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(kicked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(namespaces, set_up, tear_down),
