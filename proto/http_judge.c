@@ -259,7 +259,8 @@ struct http_judged http_judge(const struct http_house *house, struct turn *turn,
     request->http_1_0 = framed->http_1_0;
     request->keep_alive = request->keep_alive && framed->keep_alive;
     request->bodiless = span_is(http_method(request), "HEAD");
-    request->upgrade = http_header_lists(request, "connection", "upgrade") &&
+    request->upgrade = !framed->http_1_0 && /* RFC 9110 7.8 */
+                       http_header_lists(request, "connection", "upgrade") &&
                        http_header_lists(request, "upgrade", "websocket");
     bool through = is_proper(request, turn, framed) && find_route(house, turn, request) &&
                    is_admitted(house, turn, request, principal) &&

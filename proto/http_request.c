@@ -29,24 +29,6 @@ struct span http_path(const struct http_request *request)
     return piece(request, request->path);
 }
 
-struct span http_header(const struct http_request *request, const char *name)
-{
-    struct span wanted = span_of_string(name);
-    for (unsigned i = 0; i < request->fields; i++)
-        if (http_same(piece(request, request->field[i].name), wanted))
-            return piece(request, request->field[i].value);
-    return (struct span){NULL, 0};
-}
-
-unsigned http_header_count(const struct http_request *request, const char *name)
-{
-    unsigned found = 0;
-    struct span wanted = span_of_string(name);
-    for (unsigned i = 0; i < request->fields; i++)
-        found += http_same(piece(request, request->field[i].name), wanted);
-    return found;
-}
-
 static struct span trim(struct span text)
 {
     while (text.length > 0 && (text.at[0] == ' ' || text.at[0] == '\t'))
@@ -54,6 +36,31 @@ static struct span trim(struct span text)
     while (text.length > 0 && (text.at[text.length - 1] == ' ' || text.at[text.length - 1] == '\t'))
         text.length--;
     return text;
+}
+
+struct span http_header_next(const struct http_request *request, const char *name, unsigned *cursor)
+{
+    struct span wanted = span_of_string(name);
+    while (*cursor < request->fields) {
+        const struct http_field *field = &request->field[(*cursor)++];
+        if (http_same(piece(request, field->name), wanted))
+            return trim(piece(request, field->value));
+    }
+    return (struct span){NULL, 0};
+}
+
+struct span http_header(const struct http_request *request, const char *name)
+{
+    unsigned cursor = 0;
+    return http_header_next(request, name, &cursor);
+}
+
+unsigned http_header_count(const struct http_request *request, const char *name)
+{
+    unsigned found = 0, cursor = 0;
+    while (http_header_next(request, name, &cursor).at != NULL)
+        found++;
+    return found;
 }
 
 /* Cuts the front of `rest` off up to the separator, which is dropped. */
@@ -80,10 +87,10 @@ static bool lists(struct span rest, struct span wanted)
 
 bool http_header_lists(const struct http_request *request, const char *name, const char *token)
 {
-    struct span wanted = span_of_string(name);
-    for (unsigned i = 0; i < request->fields; i++)
-        if (http_same(piece(request, request->field[i].name), wanted) &&
-            lists(piece(request, request->field[i].value), span_of_string(token)))
+    unsigned cursor = 0;
+    struct span list;
+    while ((list = http_header_next(request, name, &cursor)).at != NULL)
+        if (lists(list, span_of_string(token)))
             return true;
     return false;
 }

@@ -43,7 +43,7 @@ struct http_request {
     bool http_1_0;
     bool bodiless;   /* HEAD: the answer goes without its body */
     bool keep_alive; /* the connection stays open after the answer */
-    bool upgrade;    /* Connection: upgrade and Upgrade: websocket */
+    bool upgrade;    /* Connection: upgrade and Upgrade: websocket, in HTTP/1.1 */
     bool broken;     /* where the next request begins cannot be known: there is none */
     bool answered;
     bool parked; /* http_park(): the answer comes later */
@@ -57,8 +57,12 @@ struct http_request {
 
 struct span http_method(const struct http_request *request);
 struct span http_path(const struct http_request *request); /* as sent: not decoded */
-/* The first header field of this name, in whatever case; {NULL,0}: absent. */
+/* The value of the first header field of this name, in whatever case, without
+ * the blanks around it; {NULL,0}: absent. */
 struct span http_header(const struct http_request *request, const char *name);
+/* That of the next one. *cursor is 0 at first; {NULL,0}: there are no more. */
+struct span http_header_next(const struct http_request *request, const char *name,
+                             unsigned *cursor);
 /* How many fields of this name there are. */
 unsigned http_header_count(const struct http_request *request, const char *name);
 /* Does the comma-separated list in the fields of this name hold the token (in whatever case)? */

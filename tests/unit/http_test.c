@@ -36,6 +36,8 @@ static void test_request(void **state)
     (void)state;
     expect_text("GET /show?a=b&q=%41+%2f&q=2 HTTP/1.1\r\n" HOST "x-thing:  v w\r\n\r\n",
                 "GET /show arg= q=A / token= x=v w user=-");
+    expect_text("GET /show HTTP/1.1\r\n" HOST "X-Thing: \tv w\t \r\n\r\n", /* RFC 9110 5.5 */
+                "GET /show arg= q=- token= x=v w user=-");
     expect_text("GET /show/a%20b?q HTTP/1.1\r\n" HOST "Authorization: bearer  abc\r\n\r\n",
                 "GET /show/a%20b arg=a b q= token=abc x= user=-");
     expect_text("DELETE /show/z?q=%zz&token=t.t HTTP/1.1\r\n" HOST "\r\n",
@@ -229,6 +231,14 @@ static void test_take(void **state)
     expect("GET /both HTTP/1.1\r\n" HOST UPGRADE "\r\nloud",
            "HTTP/1.1 101 Switching Protocols\r\n\r\nLOUD");
     expect("GET /both HTTP/1.1\r\n" HOST "\r\n", TEXT("5", "hello"));
+    expect("GET /shout HTTP/1.1\r\n" HOST "Connection: keep-alive\r\nUpgrade: h2c\r\n"
+           "Connection: x, UPGRADE ,\r\nUpgrade: WebSocket \r\n\r\nloud",
+           "HTTP/1.1 101 Switching Protocols\r\n\r\nLOUD");
+    expect_status("GET /shout HTTP/1.1\r\n" HOST
+                  "Connection: upgraded\r\nUpgrade: websocket\r\n\r\n",
+                  426, false);
+    /* RFC 9110 7.8: ignored. */
+    expect_status("GET /shout HTTP/1.0\r\n" HOST UPGRADE "\r\n", 426, false);
     expect_status("GET /shout HTTP/1.1\r\n" HOST "\r\n", 426, false);
     expect_status("GET /shout HTTP/1.1\r\n" HOST UPGRADE "Content-Length: 1\r\n\r\n", 400, true);
     expect("GET / HTTP/1.1\r\n" HOST UPGRADE "\r\nGET / HTTP/1.1\r\n" HOST "\r\n",
