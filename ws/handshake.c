@@ -17,12 +17,6 @@
 
 enum { KEY_BYTES = 24, ACCEPT_BYTES = 28 };
 
-bool handshake_wanted(const struct handshake_request *request)
-{
-    return request->is_get && list_has(request->connection, "upgrade") &&
-           list_has(request->upgrade, "websocket");
-}
-
 /* Base64 of 16 bytes: 22 characters and two signs of equality. */
 static bool is_key(struct span key)
 {
@@ -149,11 +143,11 @@ static bool read_extension(struct extension_list *list, struct span name, struct
     return found == 0;
 }
 
-/* False: the header breaks the grammar. Reads to its end even when an offer is taken. */
-static bool negotiate(struct span header, const struct handshake_policy *policy,
+/* False: the line breaks the grammar. Reads to its end even when an offer is taken. */
+static bool negotiate(struct span line, const struct handshake_policy *policy,
                       struct handshake *out)
 {
-    struct extension_list list = {header};
+    struct extension_list list = {line};
     struct span name;
     int found;
     while ((found = extension_next(&list, &name)) > 0) {
@@ -170,7 +164,7 @@ static bool negotiate(struct span header, const struct handshake_policy *policy,
 enum handshake_fault handshake_judge(const struct handshake_request *request,
                                      const struct handshake_policy *policy, struct handshake *out)
 {
-    if (!handshake_wanted(request))
+    if (!request->wanted)
         return HANDSHAKE_NOT_WEBSOCKET;
     if (!span_is(request->version, "13"))
         return HANDSHAKE_BAD_VERSION;
@@ -179,8 +173,9 @@ enum handshake_fault handshake_judge(const struct handshake_request *request,
     if (!may_come_from(request, policy->origins))
         return HANDSHAKE_BAD_ORIGIN;
     struct handshake agreed = {0};
-    if (!negotiate(request->extensions, policy, &agreed))
-        return HANDSHAKE_BAD_EXTENSIONS;
+    for (unsigned i = 0; i < request->extension_lines; i++)
+        if (!negotiate(request->extensions[i], policy, &agreed))
+            return HANDSHAKE_BAD_EXTENSIONS;
     accept_key(request->key, agreed.accept);
     *out = agreed;
     return HANDSHAKE_OK;

@@ -2,8 +2,8 @@
 /*
  * The opening handshake, the server's side of it: RFC 6455 4.2, with the
  * negotiation of permessage-deflate, RFC 7692 5 and 7.1. Whoever reads HTTP
- * gives the headers' values as spans (several lines of one name joined by ", ";
- * {NULL,0}: not there) and sends what is written here. Pure; any thread.
+ * gives the headers' values as spans ({NULL,0}: not there; empty: nonsense, as where a field
+ * comes twice that may not) and sends what is written here. Pure; any thread.
  */
 #ifndef WS_HANDSHAKE_H
 #define WS_HANDSHAKE_H
@@ -13,14 +13,13 @@
 #include "ws/deflate.h"
 
 struct handshake_request {
-    bool is_get;
-    struct span key;        /* Sec-WebSocket-Key */
-    struct span version;    /* Sec-WebSocket-Version */
-    struct span upgrade;    /* Upgrade */
-    struct span connection; /* Connection */
-    struct span extensions; /* Sec-WebSocket-Extensions */
-    struct span origin;     /* Origin */
-    struct span host;       /* Host: a page of our own may always come */
+    bool wanted;                   /* a GET with Connection: Upgrade and Upgrade: websocket */
+    struct span key;               /* Sec-WebSocket-Key */
+    struct span version;           /* Sec-WebSocket-Version */
+    const struct span *extensions; /* Sec-WebSocket-Extensions, each line of it */
+    unsigned extension_lines;
+    struct span origin; /* Origin */
+    struct span host;   /* Host: a page of our own may always come */
 };
 
 struct handshake_policy {
@@ -53,10 +52,6 @@ NODISCARD enum handshake_fault handshake_judge(const struct handshake_request *r
 
 unsigned handshake_status(enum handshake_fault fault);    /* the HTTP status for a fault */
 const char *handshake_reason(enum handshake_fault fault); /* a sentence for the client */
-
-/* Does it ask for a WebSocket at all? Then the door answers
- * with the fault's status, else it serves plain HTTP. */
-bool handshake_wanted(const struct handshake_request *request);
 
 /* The whole 101 response; returns its length. */
 enum { HANDSHAKE_ANSWER_MAX = 384 };

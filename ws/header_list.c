@@ -61,15 +61,6 @@ bool list_next(struct span *rest, struct span *item)
     return true;
 }
 
-bool list_has(struct span list, const char *name)
-{
-    struct span item;
-    while (list_next(&list, &item))
-        if (text_is(item, name))
-            return true;
-    return false;
-}
-
 /* tchar, RFC 9110 5.6.2. */
 static bool is_token_character(uint8_t c)
 {

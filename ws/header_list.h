@@ -16,8 +16,6 @@ bool text_is(struct span text, const char *other);
 /* The next item between commas, blanks around it taken off;
  * empty ones are passed over. False: no more. */
 bool list_next(struct span *rest, struct span *item);
-/* Is there an item of this name? */
-bool list_has(struct span list, const char *name);
 
 /*
  * Walks   token *( ";" token [ "=" ( token | quoted-string ) ] )   between commas:

@@ -1,24 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ws/upgrade.h"
 
-static struct handshake_request handshake_of(const struct http_request *request)
+/* The field of this name; twice is as good as empty: these may not be repeated (RFC 6455 11.3). */
+static struct span only(const struct http_request *request, const char *name)
 {
-    return (struct handshake_request){
-        .is_get = span_is(http_method(request), "GET"),
-        .key = http_header(request, "Sec-WebSocket-Key"),
-        .version = http_header(request, "Sec-WebSocket-Version"),
-        .upgrade = http_header(request, "Upgrade"),
-        .connection = http_header(request, "Connection"),
-        .extensions = http_header(request, "Sec-WebSocket-Extensions"),
-        .origin = http_header(request, "Origin"),
-        .host = http_header(request, "Host"),
-    };
+    return http_header_count(request, name) > 1 ? SPAN("") : http_header(request, name);
+}
+
+static unsigned extension_lines(const struct http_request *request,
+                                struct span lines[HTTP_FIELDS_MAX])
+{
+    unsigned count = 0, cursor = 0;
+    struct span line;
+    while ((line = http_header_next(request, "Sec-WebSocket-Extensions", &cursor)).at != NULL)
+        lines[count++] = line;
+    return count;
 }
 
 bool upgrade_agree(struct http_request *request, struct turn *turn,
                    const struct handshake_policy *policy, struct handshake *out)
 {
-    struct handshake_request asked = handshake_of(request);
+    struct span lines[HTTP_FIELDS_MAX];
+    struct handshake_request asked = {
+        .wanted = request->upgrade && span_is(http_method(request), "GET"),
+        .key = only(request, "Sec-WebSocket-Key"),
+        .version = only(request, "Sec-WebSocket-Version"),
+        .extensions = lines,
+        .extension_lines = extension_lines(request, lines),
+        .origin = only(request, "Origin"),
+        .host = http_header(request, "Host"),
+    };
     enum handshake_fault fault = handshake_judge(&asked, policy, out);
     if (fault == HANDSHAKE_OK)
         return true;

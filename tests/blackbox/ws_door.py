@@ -382,20 +382,44 @@ def frames_right_behind_the_handshake():
         equal(ws.frame(), (0x80 | TEXT, b"early"))
 
 
+KEY = "Sec-WebSocket-Key: " + base64.b64encode(bytes(16)).decode()
+GOOD = ["Host: x", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", KEY]
+
+
+def shake(path, lines, first="GET {} HTTP/1.1"):
+    with Http() as http:
+        http.send("\r\n".join([first.format(path)] + lines) + "\r\n\r\n")
+        return http.read()
+
+
 @case("open")
 def handshakes_that_are_refused():
-    key = "Sec-WebSocket-Key: " + base64.b64encode(bytes(16)).decode()
-    good = ["Host: x", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", key]
-    for leave_out, put_in, status in [(3, "Sec-WebSocket-Version: 8", 426), (4, "Sec-WebSocket-Key: short", 400),
-                                      (4, "X: y", 400), (1, "Upgrade: h2c", 426), (2, "Connection: close", 426),
-                                      (0, "X: y", 400)]:
-        lines = good[:leave_out] + [put_in] + good[leave_out + 1:]
-        with Http() as http:
-            http.send("GET /events/stream HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n")
-            answer = http.read()
-            equal(answer.status, status, put_in)
+    for leave_out, put_in, status in [(3, "Sec-WebSocket-Version: 8", 426), (3, "Sec-WebSocket-Version: 13, 8", 426),
+                                      (3, "X: y", 426), (4, "Sec-WebSocket-Key: short", 400), (4, "X: y", 400),
+                                      (1, "Upgrade: h2c", 426), (2, "Connection: close", 426), (0, "X: y", 400),
+                                      (None, "Sec-WebSocket-Version: 13", 426), (None, KEY, 400), (None, "Host: y", 400),
+                                      (None, "Origin: http://localhost:3000\r\nOrigin: http://evil", 403),
+                                      (None, "Content-Length: 1", 400), (None, "Transfer-Encoding: chunked", 400),
+                                      (None, "Sec-WebSocket-Extensions: a;", 400)]:
+        lines = [put_in if at == leave_out else line for at, line in enumerate(GOOD)] + [put_in] * (leave_out is None)
+        for path in ("/events/stream", "/ws/live"):
+            answer = shake(path, lines)
+            equal(answer.status, status, f"{put_in} at {path}")
             if leave_out == 3:
                 equal(answer.headers["sec-websocket-version"], "13")
+    for path in ("/events/stream", "/ws/live"):
+        equal(shake(path, GOOD, "GET {} HTTP/1.0").status, 426)
+
+
+@case("open")
+def handshakes_in_other_words():
+    for lines in (["host:x", "UPGRADE: WebSocket", "connection:upgrade", "sec-websocket-version: \t13 ", KEY.lower()[:18] + KEY[18:] + "  "],
+                  GOOD[:1] + ["Upgrade: h2c", "Connection: keep-alive", "Connection: Upgrade, x", "Upgrade: websocket"] + GOOD[3:],
+                  GOOD + ["Sec-WebSocket-Extensions: x%d; y" % at for at in range(80)]):
+        for path in ("/events/stream", "/ws/live", "/socket.io/?EIO=4&transport=websocket"):
+            equal(shake(path, lines).status, 101, f"{lines} at {path}")
+    answer = shake("/echo", GOOD + ["Sec-WebSocket-Extensions: x", "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=15"])
+    true("server_max_window_bits=15" in answer.headers["sec-websocket-extensions"], answer.headers)
 
 
 @case("open")
