@@ -6,6 +6,8 @@
  */
 #include "ws/access.h"
 
+#include "ws/hub.h"
+
 #include <stdlib.h>
 
 struct access {
@@ -61,7 +63,7 @@ static enum rule rule_for_project(const struct principal *principal, struct span
 
 static enum rule rule_for(const struct principal *principal, struct span room, struct span *id)
 {
-    if (!is_name(room))
+    if (!is_name(room) || hub_is_own_room(room))
         return RULE_DENY;
     if (principal != NULL && (principal->scopes & SCOPE_ADMIN) != 0)
         return RULE_GRANT;

@@ -10,6 +10,7 @@
  * | any other | whom the token's claim `rooms` names it; without that claim whoever directory.room_sql
  *   lets in, and with neither everybody |
  * | `*` | nobody by wish: everyone is in there |
+ * | rooms of doors' own (hub_is_own_room) | nobody, whatever the scope |
  * | all of them | scope `admin` |
  *
  * What a token or a name settles is answered at once; for the rest the directory is asked

@@ -55,6 +55,15 @@ enum hub_encoding {
     ENCODING_SOCKETIO,     /* ws/socketio.c: this one and the following, one for each namespace */
 };
 
+/* Rooms of doors that send what is published there as it stands: nobody enters them, or speaks there, by
+ * their names. */
+#define ROOM_STATS SPAN("stats:ws")
+#define ROOM_RELAY SPAN("debug:sub")
+static inline bool hub_is_own_room(struct span room)
+{
+    return span_equal(room, ROOM_STATS) || span_equal(room, ROOM_RELAY);
+}
+
 struct publish {
     struct span room;  /* any of the names above */
     struct span event; /* the name under which it is emitted */

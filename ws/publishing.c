@@ -48,6 +48,8 @@ static const char *read_target(struct publishing *out, struct span name,
         memcpy(out->room, targets[i].prefix, prefix);
         size_t length = read_text(value, out->room + prefix, sizeof out->room - prefix);
         out->publish.room = span_of(out->room, prefix + length);
+        if (hub_is_own_room(out->publish.room))
+            return "to: this room is the server's own";
         return length > 0 ? NULL : "to: an id is a string of 1 to 150 bytes, or an integer";
     }
     return "to: must be \"all\", or an object with one of user, tenant, room and project";

@@ -11,8 +11,6 @@
 
 #include <stdlib.h>
 
-#define ROOM SPAN("debug:sub")
-
 struct publisher {
     struct websocket ws;
     struct relay *relay;
@@ -41,7 +39,7 @@ static bool publisher_message(struct websocket *ws, struct turn *turn,
                               const struct message *message)
 {
     struct publisher *publisher = (struct publisher *)ws;
-    struct publish publish = {.room = ROOM,
+    struct publish publish = {.room = ROOM_RELAY,
                               .event = message->binary ? SPAN("binary") : SPAN("text"),
                               .data = message->text};
     (void)hub_publish(publisher->relay->hub, turn, &publish);
@@ -109,7 +107,7 @@ static bool listen(struct relay *relay, struct turn *turn, struct subscriber *su
 {
     struct hub_terms terms = {.encoding = ENCODING_RAW};
     subscriber_init(subscriber, relay->hub, turn, &listener_ops, &relay->websocket, "", "");
-    if (hub_join(relay->hub, turn, &subscriber->peer, ROOM, &terms) == HUB_JOINED &&
+    if (hub_join(relay->hub, turn, &subscriber->peer, ROOM_RELAY, &terms) == HUB_JOINED &&
         websocket_start(&subscriber->ws, turn, request->conn, handshake))
         return true;
     subscriber_fini(subscriber, turn);

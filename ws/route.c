@@ -142,7 +142,7 @@ static bool is_reserved(struct span name)
     for (unsigned i = 0; i < COUNT_OF(prefixes); i++)
         if (begins(name, prefixes[i]))
             return true;
-    return false;
+    return hub_is_own_room(name);
 }
 
 static bool may_speak(const struct route_target *target, const struct route_subject *subject,

@@ -6,8 +6,6 @@
 
 #include <stdlib.h>
 
-#define ROOM SPAN("stats:ws")
-
 enum { KEY = 1 };
 
 struct reader {
@@ -82,7 +80,8 @@ static bool begin(struct ticker *ticker, struct turn *turn, const struct http_re
     char text[STATS_JSON_MAX];
     if (reader == NULL)
         return false;
-    if (hub_join(ticker->options.hub, turn, &reader->subscriber.peer, ROOM, &terms) != HUB_JOINED ||
+    if (hub_join(ticker->options.hub, turn, &reader->subscriber.peer, ROOM_STATS, &terms) !=
+            HUB_JOINED ||
         !websocket_start(&reader->subscriber.ws, turn, request->conn, handshake)) {
         reader_free(reader, turn);
         return false;
@@ -113,10 +112,10 @@ void ticker_release(struct ticker *ticker, struct turn *turn)
     ticker->due_ns += interval_ns;
     if (ticker->due_ns <= turn->now_ns)
         ticker->due_ns = turn->now_ns + interval_ns;
-    if (!hub_has_audience(ticker->options.hub, ROOM))
+    if (!hub_has_audience(ticker->options.hub, ROOM_STATS))
         return;
     struct publish publish = {
-        .room = ROOM,
+        .room = ROOM_STATS,
         .event = SPAN("stats"),
         .data = span_of(text, stats_json(ticker->options.stats, turn->wall_us, text)),
         .key = KEY};

@@ -91,8 +91,8 @@ static void own_rooms(void **state)
     assert_int_equal(ask(rig, "user_u1"), ACCESS_GRANTED);
     assert_int_equal(ask(rig, "tenant:t1"), ACCESS_GRANTED);
     static const char *const foreign[] = {
-        "user:u2",   "user_u2", "user:",      "user_", "user:u1 ", "user:u1:x", "user:U1",
-        "tenant:t2", "tenant:", "tenant:t1/", "*",     "",         "a\nb",      "\x7f",
+        "user:u2", "user_u2",    "user:", "user_", "user:u1 ", "user:u1:x", "user:U1",  "tenant:t2",
+        "tenant:", "tenant:t1/", "*",     "",      "a\nb",     "\x7f",      "stats:ws",
     };
     for (size_t i = 0; i < COUNT_OF(foreign); i++)
         assert_int_equal(ask(rig, foreign[i]), ACCESS_DENIED);
@@ -122,6 +122,7 @@ static void administrators(void **state)
     for (size_t i = 0; i < COUNT_OF(open); i++)
         assert_int_equal(ask(rig, open[i]), ACCESS_GRANTED);
     assert_int_equal(ask(rig, "a\tb"), ACCESS_DENIED);
+    assert_int_equal(ask(rig, "stats:ws"), ACCESS_DENIED);
     assert_int_equal(rig->asked, 0);
 }
 

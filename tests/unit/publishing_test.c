@@ -75,6 +75,7 @@ static void what_is_wrong_is_named(void **state)
                                      "{\"room\":\"a\\u0000\"}",
                                      "{\"room\":\"\\ud800\"}",
                                      "{\"room\":\"a\",\"user\":\"b\"}",
+                                     "{\"room\":\"stats:ws\"}",
                                      "{\"rooms\":\"a\"}",
                                      "{\"room\":{\"room\":\"a\"}}"};
     for (unsigned i = 0; i < COUNT_OF(to); i++) {

@@ -253,6 +253,21 @@ await run({
     assert.equal(honest.count('user_typing'), 0, JSON.stringify(honest.all));
   },
 
+  async 'the numbers of /ws/stats are nobody else\'s to publish'() {
+    const reader = await Plain.open(`/ws/stats?token=${malloryToken}`);
+    const client = await Client.open(mint(mallory, { tenantId: 'tm' })); // any plain room is open to this one
+    const room = 'stats:ws';
+    for (const type of ['send_message', 'typing_start']) client.emit('message', { type, roomId: room, data: {} });
+    client.emit('join_room', { roomId: room });
+    await client.ask('leave_room', { roomId: 'nowhere' });
+    assert.equal(client.count('joined_room'), 0);
+    const { status } = await request('POST', '/api/publish',
+      { token: mint(mallory, { scope: 'publish' }), body: { to: { room }, event: 'lie', data: {} } });
+    assert.equal(status, 400);
+    for (let i = 0; i < 3; i += 1) await reader.next('message');
+    assert.ok(reader.all.every(({ name, data }) => name !== 'message' || 'total_messages' in data), JSON.stringify(reader.all));
+  },
+
   async 'an operator\'s questions are for operators'() {
     const honest = await Client.open(victimToken);
     for (const [method, path] of [['GET', '/api/connections'], ['GET', `/api/rooms/${victimRoom}/users`],
