@@ -7,7 +7,8 @@
  *
  * The header stands there twice: without its statements nobody can say
  * what the rows of the whole file are, so one bad sector must not be able
- * to take it. Everything starts and ends on 4096 bytes, for O_DIRECT.
+ * to take it. (Two pages of zeros in a row end the search for the second: no
+ * page of a header is all zeros.) Everything starts and ends on 4096 bytes, for O_DIRECT.
  *
  *   header (little-endian; the checksum covers bytes 8 … `bytes`, so every byte of it)
  *      0 u32 magic 'RMS1'      4 u32 crc               8 u32 bytes: of one copy, a multiple of 4096

@@ -6,7 +6,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
-enum { WINDOW_BYTES = 1024 * 1024 };
+/* Who wants one block reads little; who walks on reads more each time. */
+enum { AHEAD_BYTES = 32 * 1024, WINDOW_BYTES = 1024 * 1024 };
 
 _Static_assert(WINDOW_BYTES >= 2 * BLOCK_BYTES_MAX, "most blocks are found whole");
 _Static_assert(WINDOW_BYTES >= (int)SEGMENT_HEADER_BYTES_MAX, "a header is found whole");
@@ -34,6 +35,7 @@ void segment_file_forget(struct segment_file *segment)
 {
     segment->window_at = 0;
     segment->window_bytes = 0;
+    segment->ahead = AHEAD_BYTES;
 }
 
 void segment_file_close(struct segment_file *segment)
@@ -93,13 +95,26 @@ static ssize_t read_window(struct segment_file *segment, uint64_t offset, size_t
     return got == -EIO ? read_around(segment, offset, length) : got;
 }
 
-/* Makes `length` bytes at `offset`, or what the file still has of them, stand
- * in the window; if it has to read, then `ahead` bytes, a multiple of BLOCK_ALIGN. */
+/* How much is read for `length` bytes at `offset`, which the window lacks. */
+static size_t ahead_of(struct segment_file *segment, uint64_t offset, size_t length)
+{
+    uint64_t end = segment->window_at + segment->window_bytes;
+    bool walks = segment->window_bytes > 0 && offset >= segment->window_at && offset <= end;
+    size_t ahead = walks ? 2 * segment->ahead : AHEAD_BYTES;
+    segment->ahead = ahead < WINDOW_BYTES ? ahead : WINDOW_BYTES;
+    return segment->ahead > length ? segment->ahead : length;
+}
+
+/* Makes `length` bytes at `offset`, or what the file still has of them, stand in the
+ * window; if it has to read, then `ahead` bytes, a multiple of BLOCK_ALIGN, or if that
+ * is 0 as many as seems right. */
 static int look(struct segment_file *segment, uint64_t offset, size_t length, size_t ahead,
                 struct span *out)
 {
     uint64_t end = segment->window_at + segment->window_bytes;
     if (offset < segment->window_at || offset + length > end) {
+        if (ahead == 0)
+            ahead = ahead_of(segment, offset, length);
         segment->window_bytes = 0;
         ssize_t got = read_window(segment, offset, ahead);
         if (got < 0)
@@ -134,17 +149,26 @@ static int take_header(struct segment_file *segment, uint64_t offset)
     return 0;
 }
 
-/* The first copy is no good: the second stands as far in as it is long. */
+static bool is_zeros(struct span page)
+{
+    struct segment_header none;
+    return segment_read(page, &none) == SEGMENT_EMPTY;
+}
+
+/* The first copy is no good: the second stands as far in as it is long. No page of a header is all
+ * zeros, so two such pages are the end of the search: a segment that was only made ready. */
 static int take_second_copy(struct segment_file *segment)
 {
     enum segment_fault first = segment->fault;
+    bool zeros = first == SEGMENT_EMPTY;
     for (uint32_t at = SEGMENT_ALIGN; at <= SEGMENT_HEADER_BYTES_MAX; at += SEGMENT_ALIGN) {
         struct span there;
         int result = look(segment, at, SEGMENT_ALIGN, SEGMENT_HEADER_BYTES_MAX, &there);
         if (result < 0)
             return result;
-        if (there.length < SEGMENT_ALIGN)
+        if (there.length < SEGMENT_ALIGN || (zeros && is_zeros(there)))
             break;
+        zeros = is_zeros(there);
         if (segment_claimed_bytes(there.at) != at)
             continue;
         result = take_header(segment, at);
@@ -208,7 +232,7 @@ int segment_file_block(struct segment_file *segment, uint64_t offset, enum block
 {
     struct span there;
     struct block_view found;
-    int result = look(segment, offset, BLOCK_ALIGN, WINDOW_BYTES, &there);
+    int result = look(segment, offset, BLOCK_ALIGN, 0, &there);
     if (result < 0)
         return result;
     *room = there.length == 0 ? 0 : BLOCK_ALIGN;
@@ -220,7 +244,7 @@ int segment_file_block(struct segment_file *segment, uint64_t offset, enum block
         return 0;
     }
     *room = block_padded(found.length);
-    result = look(segment, offset, *room, WINDOW_BYTES, &there);
+    result = look(segment, offset, *room, 0, &there);
     if (result < 0)
         return result;
     *fault = block_read(there, true, &found);

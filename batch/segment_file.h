@@ -24,6 +24,7 @@ struct segment_file {
     uint8_t *window;
     uint64_t window_at;
     size_t window_bytes;
+    size_t ahead; /* how much was read the last time */
 };
 
 NODISCARD int segment_file_init(struct segment_file *segment); /* 0 or -ENOMEM */

@@ -165,6 +165,38 @@ static void test_segment_without_header(void **state)
     kit_fini(&kit);
 }
 
+/* Of a header with many streams any page may become zeros: the other copy serves. */
+static void test_lost_page_of_a_long_header(void **state)
+{
+    (void)state;
+    static const uint8_t zeros[SEGMENT_ALIGN];
+    struct kit kit;
+    char name[16];
+    uint8_t page[SEGMENT_ALIGN];
+    kit_init(&kit);
+    for (unsigned i = 0; i < 60; i++) {
+        (void)snprintf(name, sizeof name, "stream_%u", i);
+        assert_int_equal(
+            streams_add(kit.streams, name, name, "a jsonb from data, b text", "", kit.why), 0);
+    }
+    kit_open(&kit);
+    assert_true(kit_append(&kit) && kit_append(&kit));
+    kit_settle(&kit);
+    kit_close(&kit);
+    uint64_t end = blocks_at(&kit, 1);
+    assert_true(end > (uint64_t)2 * SEGMENT_ALIGN);
+    int file = open_segment(&kit, 1);
+    for (uint64_t at = 0; at < end; at += SEGMENT_ALIGN) {
+        assert_int_equal(pread(file, page, sizeof page, (off_t)at), sizeof page);
+        assert_int_equal(pwrite(file, zeros, sizeof zeros, (off_t)at), sizeof zeros);
+        assert_int_equal(recover_only(&kit), 0);
+        check_told(&kit, 0, 2);
+        assert_int_equal(pwrite(file, page, sizeof page, (off_t)at), sizeof page);
+    }
+    close(file);
+    kit_fini(&kit);
+}
+
 static void test_missing_segment(void **state)
 {
     (void)state;
@@ -376,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_bytes_flipped),
         cmocka_unit_test(test_accepted_loss),
         cmocka_unit_test(test_segment_without_header),
+        cmocka_unit_test(test_lost_page_of_a_long_header),
         cmocka_unit_test(test_missing_segment),
         cmocka_unit_test(test_damaged_marks),
         cmocka_unit_test(test_damage_after_a_crash),
