@@ -35,6 +35,7 @@ FUZZERS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/fuzz/*_fuzz.c))
 PERFS   := $(patsubst %.c,$(OUT)/%,$(wildcard perf/*.c)) $(OUT)/perf/load/load
 # The simulation replaces these: see core/ring.h.
 SEAM    := core/ring.c core/file.c core/clock.c core/socket.c core/region.c batch/postgres.c
+SIM_WRAP := calloc free mmap munmap
 SIM_LIBRARY_OBJECTS := $(filter-out $(SEAM:%.c=$(OUT)/%.o),$(OBJECTS))
 SIM_OBJECTS := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/sim/*.c))
 
@@ -133,7 +134,7 @@ endif
 
 $(OUT)/tests/sim/sim: $(SIM_OBJECTS) $(SIM_LIBRARY_OBJECTS) $(LLHTTP_OBJECTS)
 	$(call say,LINK)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(SIM_WRAP:%=-Wl,--wrap=%) -o $@ $^ $(LIBS)
 
 # The load shares no code with ringmain: it would not see its mistakes.
 $(OUT)/perf/load/load: $(patsubst %.c,$(OUT)/%.o,$(wildcard perf/load/*.c))
