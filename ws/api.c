@@ -124,9 +124,32 @@ static void project_users(void *context, struct turn *turn, struct http_request 
     ask_users(context, turn, request, "projectId", "project:");
 }
 
+/* "user:ID", "tenant:ID" or "". False: the request has been answered. */
+static bool read_owner(struct turn *turn, struct http_request *request, char out[ROOM_NAME_MAX + 1])
+{
+    char id[ROOM_NAME_MAX + 1 - sizeof "tenant:"];
+    bool of_user = http_query_has(request, "user"), of_tenant = http_query_has(request, "tenant");
+    const char *kind = of_user ? "user" : "tenant";
+    out[0] = '\0';
+    if (!of_user && !of_tenant)
+        return true;
+    if ((of_user && of_tenant) || !http_query(request, kind, id, sizeof id) || id[0] == '\0') {
+        http_refuse(request, turn, 400, (struct span){NULL, 0}, "INVALID_FIELD",
+                    "user, tenant: the id of one of them");
+        return false;
+    }
+    snprintf(out, ROOM_NAME_MAX + 1, "%s:%s", kind, id);
+    return true;
+}
+
 static void connections(void *context, struct turn *turn, struct http_request *request)
 {
-    ask(context, turn, request, HUB_CONNECTIONS, SPAN(""), connections_found);
+    char owner[ROOM_NAME_MAX + 1];
+    if (!read_owner(turn, request, owner))
+        return;
+    bool list = owner[0] != '\0' || http_query_has(request, "list");
+    ask(context, turn, request, list ? HUB_LIST : HUB_CONNECTIONS, span_of_string(owner),
+        connections_found);
 }
 
 static void disconnect(void *context, struct turn *turn, struct http_request *request)

@@ -8,6 +8,8 @@
  *   GET    /api/rooms/{room}/users    {"room":…,"users":[…],"count":n}            scope admin, as all below
  *   GET    /api/projects/{id}/users   {"projectId":…,"users":[…],"count":n}
  *   GET    /api/connections           totals, by user, by tenant, by transport
+ *          ?user=ID, ?tenant=ID, ?list    each of them: {"connections":[{"id","userId","tenantId",
+ *                                     "transport","connectedAt"}],"count":n,"truncated":bool}
  *   DELETE /api/connections/{id}      {"disconnected":true,"id":…}, or 404
  *
  * A publication is kept in the history, like those of events. The last four ask all shards: the request

@@ -257,5 +257,10 @@ size_t handshake_answer(const struct handshake *handshake, char out[HANDSHAKE_AN
     used = put(out, used, "\r\n");
     if (handshake->deflate.agreed)
         used = put_deflate(handshake, out, used);
+    if (handshake->connection_id[0] != '\0') {
+        used = put(out, used, "X-Connection-Id: ");
+        used = put(out, used, handshake->connection_id);
+        used = put(out, used, "\r\n");
+    }
     return put(out, used, "\r\n");
 }

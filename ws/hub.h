@@ -181,6 +181,10 @@ enum hub_question {
     /* {"totalConnections":n, "transportConnections":{name:n}, "userConnections":{id:n},
      * "tenantConnections":{id:n}, "truncated":bool}: at most live.answer_users of each shard */
     HUB_CONNECTIONS,
+    /* The connections of "user:ID", of "tenant:ID", or of everybody (""): {"connections":[{"id",
+     * "userId", "tenantId", "transport", "connectedAt"}], "count":n, "truncated":bool}: at most
+     * live.answer_users of each shard */
+    HUB_LIST,
     HUB_KICK, /* the peer whose id this is, or whom its ops know by it: "1" if it was there */
 };
 typedef void (*hub_answer)(void *context, struct turn *turn, struct span json);

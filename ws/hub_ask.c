@@ -9,9 +9,19 @@
  */
 #include "ws/hub_internal.h"
 
+#include "proto/event.h"
+
 #include <stdlib.h>
 
-enum record { RECORD_USER, RECORD_TENANT, RECORD_DOOR, RECORD_KICKED, RECORD_CUT, RECORDS };
+enum record {
+    RECORD_USER,
+    RECORD_TENANT,
+    RECORD_DOOR,
+    RECORD_PEER, /* its text is JSON */
+    RECORD_KICKED,
+    RECORD_CUT,
+    RECORDS
+};
 
 enum { RECORD_HEAD = 7, FOUND_MAX = 1 << 30 };
 
@@ -98,6 +108,54 @@ static void find_connections(struct hub *hub, struct inquiry *inquiry)
     free(names);
 }
 
+static bool is_of(struct span asked, struct span prefix, const char *id)
+{
+    return asked.length > prefix.length && memcmp(asked.at, prefix.at, prefix.length) == 0 &&
+           span_is(span_from(asked, prefix.length), id);
+}
+
+static bool is_listed(const struct peer *peer, struct span asked)
+{
+    return asked.length == 0 || is_of(asked, SPAN("user:"), peer->user_id) ||
+           is_of(asked, SPAN("tenant:"), peer->tenant_id);
+}
+
+/* null: nobody in particular. */
+static bool put_name(struct buf *out, const char *member, const char *name)
+{
+    return buf_print(out, ",\"%s\":", member) &&
+           (name[0] == '\0' ? buf_put(out, "null", 4) : buf_put_json(out, span_of_string(name)));
+}
+
+static bool print_peer(struct buf *out, const struct peer *peer)
+{
+    char id[PEER_ID_TEXT], time[EVENT_TIME_BYTES];
+    peer_id_print(peer->id, id);
+    event_time_print(peer->opened_us, time);
+    return buf_print(out, "{\"id\":\"%s\"", id) && put_name(out, "userId", peer->user_id) &&
+           put_name(out, "tenantId", peer->tenant_id) &&
+           buf_print(out, ",\"transport\":\"%s\",\"connectedAt\":\"%.*s\"}", peer->ops->name,
+                     EVENT_TIME_BYTES, time);
+}
+
+static void list_connections(struct hub *hub, struct inquiry *inquiry)
+{
+    struct buf text = {.max = UINT16_MAX};
+    unsigned listed = 0;
+    bool whole = true;
+    for (struct list *link = hub->peers.next; whole && link != &hub->peers; link = link->next) {
+        const struct peer *peer = LIST_ENTRY(link, struct peer, all);
+        if (!is_listed(peer, name_asked(inquiry)))
+            continue;
+        text.length = 0;
+        whole = listed++ < hub->options.answer_users && print_peer(&text, peer) &&
+                put_record(&inquiry->found, RECORD_PEER, 1, buf_span(&text));
+    }
+    if (!whole)
+        (void)put_record(&inquiry->found, RECORD_CUT, 1, SPAN(""));
+    buf_fini(&text);
+}
+
 static struct peer *find_named(const struct hub *hub, struct span name)
 {
     uint64_t id;
@@ -128,6 +186,9 @@ static void find(struct hub *hub, struct turn *turn, struct inquiry *inquiry)
         break;
     case HUB_CONNECTIONS:
         find_connections(hub, inquiry);
+        break;
+    case HUB_LIST:
+        list_connections(hub, inquiry);
         break;
     case HUB_KICK:
         kick(hub, turn, inquiry);
@@ -234,6 +295,20 @@ static bool print_connections(struct buf *json, struct span found, bool cut)
            buf_print(json, ",\"truncated\":%s}", cut ? "true" : "false");
 }
 
+static bool print_list(struct buf *json, struct span found, bool cut)
+{
+    size_t peers = 0;
+    struct tallied *peer = gather_all(found, RECORD_PEER, &peers);
+    bool good = peer != NULL && buf_print(json, "{\"connections\":[");
+    for (size_t i = 0; good && i < peers; i++)
+        good =
+            (i == 0 || buf_print(json, ",")) && buf_put(json, peer[i].text.at, peer[i].text.length);
+    free(peer);
+    cut |= sum(found, RECORD_CUT) > 0;
+    return good &&
+           buf_print(json, "],\"count\":%zu,\"truncated\":%s}", peers, cut ? "true" : "false");
+}
+
 static bool print(struct buf *json, const struct question *question)
 {
     struct span found = buf_span(&question->found);
@@ -242,6 +317,8 @@ static bool print(struct buf *json, const struct question *question)
         return print_users(json, found);
     case HUB_CONNECTIONS:
         return print_connections(json, found, question->cut);
+    case HUB_LIST:
+        return print_list(json, found, question->cut);
     case HUB_KICK:
         return buf_print(json, "%d", sum(found, RECORD_KICKED) > 0);
     }

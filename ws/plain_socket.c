@@ -113,6 +113,8 @@ bool plain_take_socket(void *context, struct turn *turn, struct http_request *re
                     entrance_user(&socket->entrance), entrance_tenant(&socket->entrance));
     subscriber->ws.expires_ns = principal_expires_ns(socket->entrance.principal, turn->now_ns,
                                                      turn->wall_us, plain->settings.leeway_ns);
+    _Static_assert(sizeof handshake.connection_id == PEER_ID_TEXT, "it holds a peer's id");
+    peer_id_print(subscriber->peer.id, handshake.connection_id);
     bool started = websocket_start(&subscriber->ws, turn, request->conn, &handshake);
     if (started)
         entrance_go(&socket->entrance, turn);

@@ -186,13 +186,17 @@ static void refused(struct entrance *entrance, struct turn *turn, const char *ro
         finish(stream, turn);
 }
 
-static bool put_header(const struct plain *plain, const struct http_request *request,
+static bool put_header(const struct event_stream *stream, const struct http_request *request,
                        struct buf *out)
 {
+    const struct plain *plain = stream->entrance.plain;
     struct span origin = http_header(request, "origin");
+    char id[PEER_ID_TEXT];
+    peer_id_print(stream->peer.id, id);
     return buf_print(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
                           "Cache-Control: no-cache, no-transform\r\nX-Accel-Buffering: no\r\n"
                           "Connection: close\r\n") &&
+           buf_print(out, "X-Connection-Id: %s\r\n", id) &&
            (plain->settings.cors == NULL || origin.at == NULL ||
             cors_put(plain->settings.cors, origin, out)) &&
            buf_print(out, "\r\n");
@@ -212,8 +216,7 @@ static bool put_first(const struct entrance *entrance, struct buf *out)
 static bool start(struct event_stream *stream, struct turn *turn, struct http_request *request)
 {
     struct buf answer = {.max = 4096 + HTTP_HEAD_MAX};
-    bool sent = put_header(stream->entrance.plain, request, &answer) &&
-                put_first(&stream->entrance, &answer) &&
+    bool sent = put_header(stream, request, &answer) && put_first(&stream->entrance, &answer) &&
                 conn_send(request->conn, turn, answer.at, answer.length);
     buf_fini(&answer);
     if (!sent)

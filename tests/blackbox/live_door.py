@@ -5,6 +5,7 @@ Phases: open, strict, slow; see live_test.sh. CONTRACTS.md 4, RFC 6455, WHATWG H
 import asyncio
 import json
 import os
+import re
 import socket
 import time
 
@@ -83,6 +84,9 @@ class Stream:
             else:
                 raise AssertionError(f"field {name!r}: onmessage would not be called")
         return "\n".join(data) if data else None
+
+    def ended(self):
+        return self.http.socket.recv(65536) == b""
 
     def hear(self):
         while (data := self.block()) is None:
@@ -533,6 +537,47 @@ def an_operator_ends_a_connection_by_the_id_that_its_client_was_told():
                 return _poll(other, sid)[0] == 400
         until(gone, "the session is over")
         equal(operator.ask("DELETE", path, None, bearer(scope="admin")).status, 404)
+
+
+@case_async("strict")
+async def an_operator_finds_and_ends_websockets_and_event_streams():
+    user, tenant, admin = fresh("user"), fresh("tenant"), bearer(scope="admin")
+    mine = token(sub=user, tenantId=tenant)
+
+    def listed(query):
+        answer = get(f"/api/connections?{query}", **admin)
+        equal(answer.status, 200, answer.body)
+        seen = answer.json()
+        equal((seen["count"], seen["truncated"]), (len(seen["connections"]), False))
+        return {connection.pop("id"): connection for connection in seen["connections"]}
+
+    sockets = [await connect(f"/ws/live?token={mine}") for _ in range(3)]
+    streams = [await apart(Stream, f"/sse?token={mine}") for _ in range(3)]
+    stranger = await connect(f"/ws/live?token={token(sub=fresh('user'))}")
+    told = {ws.response_headers["X-Connection-Id"]: "websocket" for ws in sockets}
+    told |= {re.search(r"X-Connection-Id: ([0-9a-f]{16})\b", stream.head)[1]: "sse" for stream in streams}
+    equal(len(told), 6)
+    seen = await apart(listed, f"user={user}")
+    equal({id: connection["transport"] for id, connection in seen.items()}, told)
+    for connection in seen.values():
+        equal((connection["userId"], connection["tenantId"]), (user, tenant))
+        true(re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", connection["connectedAt"]), connection)
+    equal(set(await apart(listed, f"tenant={tenant}")), set(told))
+    everybody = await apart(listed, "list")
+    true(set(told) < set(everybody) and stranger.response_headers["X-Connection-Id"] in everybody, everybody)
+    equal(await apart(listed, "user=nobody"), {})
+    for query in ("user=", "tenant=", "user=a&tenant=b", "user=%zz", "user=" + "x" * 160):
+        equal((await apart(get, f"/api/connections?{query}", **admin)).status, 400, query)
+    for id in told:
+        equal((await apart(Http().ask, "DELETE", f"/api/connections/{id}", None, admin)).status, 200, id)
+    for ws in sockets:
+        await asyncio.wait_for(ws.wait_closed(), PATIENCE)
+        equal(ws.close_code, 1008)
+    for stream in streams:
+        await apart(until, stream.ended, "the stream is over")
+        stream.http.socket.close()
+    await apart(until, lambda: listed(f"user={user}") == {}, "they are gone")
+    await stranger.close()
 
 
 # ── Slow readers ─────────────────────────────────────────────────────────────────────────────────

@@ -506,7 +506,18 @@ static void questions(void **state)
             "{\"totalConnections\":6,\"transportConnections\":{\"test\":6},"
             "\"userConnections\":{\"a\":2,\"b\":2,\"c\\\"\":1},\"tenantConnections\":{\"t\":6},"
             "\"truncated\":false}");
-        char id[PEER_ID_TEXT];
+        char id[PEER_ID_TEXT], list[400];
+        peer_id_print(listener[2].peer.id, id);
+        int length = snprintf(list, sizeof list,
+                              "{\"connections\":[{\"id\":\"%s\",\"userId\":\"b\","
+                              "\"tenantId\":\"t\",\"transport\":\"test\",\"connectedAt\":\"",
+                              id);
+        listener[0].peer.user_id = "b2";
+        assert_memory_equal(ask(shards - 1, HUB_LIST, "user:b"), list, (size_t)length);
+        assert_non_null(strstr(ask(0, HUB_LIST, "user:b"), "],\"count\":1,\"truncated\":false}"));
+        assert_non_null(strstr(ask(0, HUB_LIST, "user:"), "\"count\":0"));
+        assert_non_null(strstr(ask(0, HUB_LIST, "tenant:t"), "\"count\":6,"));
+        assert_non_null(strstr(ask(0, HUB_LIST, ""), "\"userId\":null"));
         peer_id_print(listener[4].peer.id, id);
         assert_string_equal(ask(0, HUB_KICK, id), "1");
         assert_int_equal(listener[4].kicks, 1);
