@@ -54,6 +54,7 @@ bool gateway_live_open(struct gateway_live *live, const struct node *node, unsig
         .queue_bytes = (size_t)config->live_queue_bytes,
         .queue_messages = (unsigned)config->live_queue_messages,
         .rooms_max = (unsigned)config->live_rooms_per_connection,
+        .rooms_kept = (unsigned)config->live_rooms_kept,
         .backlog_bytes = (size_t)config->live_backlog_bytes,
         .sockets = node->sockets,
         .answer_users = (unsigned)config->live_answer_users,

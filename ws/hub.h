@@ -20,7 +20,7 @@
  *   place in that log is its offset, "SHARD-NUMBER" in text; it is good on that shard only, so who
  *   comes back with one is handed over to that shard.
  *   A room that its last member has left stays known on its shard for live.history_s, and what is
- *   kept of it goes into the log meanwhile.
+ *   kept of it goes into the log meanwhile; but of such rooms no more than live.rooms_kept.
  * - In the rooms that live.presence names `presence` {event: "join"|"leave", roomId, userId, timestamp}
  *   is published when a user's first connection comes and when his last one goes, on whatever shards.
  * - A publication is encoded at most once a shard and encoding, when the first member wants it.
@@ -96,6 +96,7 @@ struct hub_options {
     size_t queue_bytes;   /* live.queue_bytes, of a peer */
     unsigned queue_messages;
     unsigned rooms_max;      /* live.rooms_per_connection */
+    unsigned rooms_kept;     /* live.rooms_kept: that nobody is in */
     size_t backlog_bytes;    /* live.backlog_bytes, of a shard: what others have not taken yet */
     struct sockets *sockets; /* where members are counted by tenant and room; NULL: nowhere */
     unsigned answer_users;   /* live.answer_users */
@@ -163,7 +164,8 @@ void hub_offset_print(unsigned shard, uint64_t number, char out[HUB_OFFSET_TEXT]
 NODISCARD bool hub_offset_parse(struct span text, unsigned *shard, uint64_t *number);
 /* Posts to the peer what this shard delivered after `number` in the rooms that the peer is in with
  * this encoding, in order. Before it returns, so that what is published next comes behind. False: the
- * log does not reach back that far (nothing was posted). Our own shard's numbers only. */
+ * log does not reach back that far, or it is more than half of what the peer's queue takes (nothing was
+ * posted). Our own shard's numbers only. */
 NODISCARD bool hub_replay(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
                           uint64_t number);
 /* Would it be true? For who must answer before what is sent again. */

@@ -192,6 +192,11 @@ struct question {
     struct buf found;
 };
 
+/* When rooms of one hash were forgotten last, as numbers of the log; see hub_log.c. */
+struct forgotten {
+    uint64_t in_time, early;
+};
+
 struct hub {
     struct hub_options options;
     struct hub_node *node;
@@ -199,11 +204,12 @@ struct hub {
     struct rooms rooms;
     size_t members;
     struct list lingering; /* rooms without members, the one to be forgotten first in front */
+    size_t lingering_count;
     struct hub_log log;
     struct presence presence;
     struct run run;
     struct telling telling[ENCODINGS_MAX]; /* empty but inside hub_end_run() */
-    uint64_t *forgotten; /* [FORGOTTEN_SLOTS]: the last number when a room of such a hash was */
+    struct forgotten *forgotten;           /* [FORGOTTEN_SLOTS], by a room's hash */
     struct list dirty, peers;
     unsigned peers_count;
     struct peer_slot *slot;
@@ -282,12 +288,21 @@ void log_close(struct hub_log *log);
 uint64_t log_append(struct hub *hub, struct turn *turn, struct room *room,
                     struct dispatch *dispatch);
 void log_age(struct hub *hub, uint64_t now_ns);
-/* The room is gone: whoever comes back with a number from before has missed something. */
-void log_forget_room(struct hub *hub, const struct room *room, uint64_t now_ns);
+/* The room is gone: whoever comes back with a number from before has missed something. `early`: somebody
+ * may have been in it within the history's time. Behind the last of them log_note_forgotten(). */
+void log_forget_room(struct hub *hub, const struct room *room, bool early);
+void log_note_forgotten(struct hub *hub, uint64_t now_ns);
+/* Has nothing been missed of a room of this hash by who knows all up to `number`? */
+bool log_reaches_back(const struct hub *hub, uint64_t hash, uint64_t number);
 
-/* How many of the room's came after `number`; their numbers go to `out`, if there is one. */
-size_t log_collect(const struct hub_log *log, const struct room *room, uint64_t number,
-                   uint64_t *out);
+/* What is to be sent again. */
+struct amount {
+    size_t messages, bytes;
+};
+/* Adds those of the room that came after `number`; their numbers go to `out`, if there is one. */
+void log_collect(const struct hub_log *log, const struct room *room, uint64_t number, uint64_t *out,
+                 struct amount *amount);
+bool log_amount_fits(const struct hub *hub, const struct amount *amount);
 void log_sort(uint64_t *numbers, size_t numbers_count);
 /* Would the peer get it, as a member of its room with this encoding? */
 bool hub_wants(const struct peer *peer, unsigned encoding, const struct dispatch *dispatch);

@@ -12,8 +12,12 @@
  * are smaller than all of ours and are seen to be too old. An entry goes when it is too old or the
  * log too big; a room's chain then ends at a number below `first`.
  *
- * A room that is forgotten takes a number without a publication, a hole: whoever comes back with a
- * smaller one may have missed what nobody kept, and is told so.
+ * Rooms that are forgotten take a number without a publication, a hole: whoever comes back with a
+ * smaller one may have missed what nobody kept, and is told so. Which rooms they were is known by their
+ * hash, roughly; so that others of that hash need not suffer, it is asked only where it can matter. A room
+ * is forgotten when nobody has been in it for as long as entries live. Who was in it when he heard an
+ * entry that still lives is no such one, so it matters for the number just before our first entry,
+ * or if the room was forgotten early.
  */
 #include "ws/hub_internal.h"
 
@@ -112,9 +116,14 @@ void log_age(struct hub *hub, uint64_t now_ns)
         drop_first(log);
 }
 
-void log_forget_room(struct hub *hub, const struct room *room, uint64_t now_ns)
+void log_forget_room(struct hub *hub, const struct room *room, bool early)
 {
-    hub->forgotten[room->hash & (FORGOTTEN_SLOTS - 1)] = hub->log.next;
+    struct forgotten *forgotten = &hub->forgotten[room->hash & (FORGOTTEN_SLOTS - 1)];
+    *(early ? &forgotten->early : &forgotten->in_time) = hub->log.next;
+}
+
+void log_note_forgotten(struct hub *hub, uint64_t now_ns)
+{
     put(&hub->log, &(struct log_entry){.at_ns = now_ns});
     make_fit(hub);
 }
@@ -126,16 +135,30 @@ uint64_t hub_last_number(const struct hub *hub)
 
 /* ── Sent again ─────────────────────────────────────────────────────────────────────────────── */
 
-size_t log_collect(const struct hub_log *log, const struct room *room, uint64_t number,
-                   uint64_t *out)
+bool log_reaches_back(const struct hub *hub, uint64_t hash, uint64_t number)
 {
-    size_t found = 0;
+    const struct hub_log *log = &hub->log;
+    const struct forgotten *forgotten = &hub->forgotten[hash & (FORGOTTEN_SLOTS - 1)];
+    return number + 1 >= log->first && number < log->next && forgotten->early <= number &&
+           (number >= log->first || forgotten->in_time <= number);
+}
+
+void log_collect(const struct hub_log *log, const struct room *room, uint64_t number, uint64_t *out,
+                 struct amount *amount)
+{
     for (uint64_t i = room->newest; i > number && i >= log->first; i = at(log, i)->previous) {
         if (out != NULL)
-            out[found] = i;
-        found++;
+            out[amount->messages] = i;
+        amount->messages++;
+        amount->bytes += log_dispatch(log, i)->letter.bytes;
     }
-    return found;
+}
+
+/* The other half is for what is said meanwhile, or comes from another shard. */
+bool log_amount_fits(const struct hub *hub, const struct amount *amount)
+{
+    return amount->messages <= hub->options.queue_messages / 2 &&
+           amount->bytes <= hub->options.queue_bytes / 2;
 }
 
 static int by_number(const void *one, const void *other)
@@ -159,19 +182,28 @@ static struct member *member_at(struct list *link)
     return LIST_ENTRY(link, struct member, of_peer);
 }
 
+static struct amount collect_all(const struct hub *hub, const struct peer *peer, unsigned encoding,
+                                 uint64_t number, uint64_t *out)
+{
+    struct amount found = {0, 0};
+    for (struct list *link = peer->memberships.next; link != &peer->memberships; link = link->next)
+        if (member_at(link)->encoding == encoding)
+            log_collect(&hub->log, member_at(link)->room, number, out, &found);
+    return found;
+}
+
 bool hub_reaches_back(const struct hub *hub, const struct peer *peer, unsigned encoding,
                       uint64_t number)
 {
+    const struct list *head = &peer->memberships;
     if (number + 1 < hub->log.first || number >= hub->log.next)
         return false;
-    const struct list *head = &peer->memberships;
-    for (struct list *link = head->next; link != head; link = link->next) {
-        const struct member *member = member_at(link);
-        if (member->encoding == encoding &&
-            hub->forgotten[member->room->hash & (FORGOTTEN_SLOTS - 1)] > number)
+    for (struct list *link = head->next; link != head; link = link->next)
+        if (member_at(link)->encoding == encoding &&
+            !log_reaches_back(hub, member_at(link)->room->hash, number))
             return false;
-    }
-    return true;
+    struct amount found = collect_all(hub, peer, encoding, number, NULL);
+    return log_amount_fits(hub, &found);
 }
 
 /* The filter of the member through whom the peer would have got it. */
@@ -223,17 +255,6 @@ static void send_again(struct hub *hub, struct turn *turn, struct peer *peer, un
     }
 }
 
-static size_t collect_all(const struct hub *hub, const struct peer *peer, unsigned encoding,
-                          uint64_t number, uint64_t *out)
-{
-    size_t found = 0;
-    for (struct list *link = peer->memberships.next; link != &peer->memberships; link = link->next)
-        if (member_at(link)->encoding == encoding)
-            found += log_collect(&hub->log, member_at(link)->room, number,
-                                 out == NULL ? NULL : out + found);
-    return found;
-}
-
 bool hub_replay(struct hub *hub, struct turn *turn, struct peer *peer, unsigned encoding,
                 uint64_t number)
 {
@@ -246,7 +267,7 @@ bool hub_replay_but(struct hub *hub, struct turn *turn, struct peer *peer, unsig
     hub_end_run(hub, turn);
     if (!hub_reaches_back(hub, peer, encoding, number))
         return false;
-    size_t found = collect_all(hub, peer, encoding, number, NULL);
+    size_t found = collect_all(hub, peer, encoding, number, NULL).messages;
     if (found == 0)
         return true;
     uint64_t *numbers = malloc(found * sizeof *numbers);

@@ -77,10 +77,11 @@ struct hub_kept {
     struct kept_one one[];
 };
 
-/* How many came after `number`; their numbers go to `out`, if there is one. */
-static size_t collect(const struct hub *hub, const char *rooms, uint64_t number, uint64_t *out)
+/* What came after `number`; its numbers go to `out`, if there is one. */
+static struct amount collect(const struct hub *hub, const char *rooms, uint64_t number,
+                             uint64_t *out)
 {
-    size_t found = 0;
+    struct amount found = {0, 0};
     for (; *rooms != '\0'; rooms += strlen(rooms) + 1) {
         struct room_name name;
         const struct room *room =
@@ -88,7 +89,7 @@ static size_t collect(const struct hub *hub, const char *rooms, uint64_t number,
                 ? hub_find_room(hub, name.hash, span_of(name.text, name.length))
                 : NULL;
         if (room != NULL)
-            found += log_collect(&hub->log, room, number, out == NULL ? NULL : out + found);
+            log_collect(&hub->log, room, number, out, &found);
     }
     return found;
 }
@@ -100,16 +101,17 @@ static bool reaches_back(const struct hub *hub, const char *rooms, uint64_t numb
         return false;
     for (; *rooms != '\0'; rooms += strlen(rooms) + 1)
         if (!hub_name(hub, span_of_string(rooms), &name) ||
-            hub->forgotten[name.hash & (FORGOTTEN_SLOTS - 1)] > number)
+            !log_reaches_back(hub, name.hash, number))
             return false;
     return true;
 }
 
 bool hub_kept_take(struct hub *hub, const char *rooms, uint64_t number, struct hub_kept **out)
 {
-    if (!reaches_back(hub, rooms, number))
+    struct amount amount = collect(hub, rooms, number, NULL);
+    if (!reaches_back(hub, rooms, number) || !log_amount_fits(hub, &amount))
         return false;
-    size_t found = collect(hub, rooms, number, NULL);
+    size_t found = amount.messages;
     uint64_t *numbers = malloc((found + 1) * sizeof *numbers);
     struct hub_kept *kept = malloc(sizeof *kept + found * sizeof kept->one[0]);
     if (numbers == NULL || kept == NULL) {

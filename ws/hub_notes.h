@@ -29,7 +29,7 @@ void hub_set_reader(struct hub *hub, hub_read_note read, void *context);
 struct hub_kept;
 
 /* What came after `number` in these rooms ("a\0b\0\0", canonical names), in order. False: the history does
- * not reach back that far, or there is no memory. */
+ * not reach back that far, it is more than half of what a peer's queue takes, or there is no memory. */
 NODISCARD bool hub_kept_take(struct hub *hub, const char *rooms, uint64_t number,
                              struct hub_kept **out);
 void hub_kept_free(struct hub_kept *kept); /* NULL is nothing */

@@ -4,7 +4,8 @@
  *
  * A shard's rooms stand in a table by their name's hash, which grows as they become more. The first
  * member makes a room; when the last has left it lingers for as long as the history reaches, so that
- * who comes back finds what was published meanwhile.
+ * who comes back finds what was published meanwhile. Whoever may make rooms can leave as many behind
+ * as he likes: past a bound those that were left first are forgotten early, at the next tick.
  *
  * The hash has a seed of this process, for names are chosen by clients.
  */
@@ -128,6 +129,14 @@ static struct room *make(struct hub *hub, const struct room_name *name)
     return room;
 }
 
+static void stop_lingering(struct hub *hub, struct room *room)
+{
+    if (!list_linked(&room->lingering))
+        return;
+    list_remove(&room->lingering);
+    hub->lingering_count--;
+}
+
 static void forget(struct hub *hub, struct room *room)
 {
     struct room **at = place(&hub->rooms, room->hash);
@@ -135,8 +144,7 @@ static void forget(struct hub *hub, struct room *room)
         at = &(*at)->next;
     *at = room->next;
     hub->rooms.count--;
-    if (list_linked(&room->lingering))
-        list_remove(&room->lingering);
+    stop_lingering(hub, room);
     atomic_fetch_sub_explicit(&hub_interest(hub->node, room->hash)[hub->options.shard], 1,
                               memory_order_release);
     atomic_fetch_sub_explicit(&hub->node->rooms, 1, memory_order_release);
@@ -146,13 +154,18 @@ static void forget(struct hub *hub, struct room *room)
 
 void hub_forget_rooms(struct hub *hub, uint64_t now_ns)
 {
+    bool forgot = false;
     while (!list_empty(&hub->lingering)) {
         struct room *room = LIST_ENTRY(hub->lingering.next, struct room, lingering);
-        if (room->forget_ns > now_ns)
-            return;
-        log_forget_room(hub, room, now_ns);
+        bool early = room->forget_ns > now_ns;
+        if (early && hub->lingering_count <= hub->options.rooms_kept)
+            break;
+        log_forget_room(hub, room, early);
         forget(hub, room);
+        forgot = true;
     }
+    if (forgot)
+        log_note_forgotten(hub, now_ns);
 }
 
 void hub_free_rooms(struct hub *hub)
@@ -175,6 +188,7 @@ static void empty(struct hub *hub, struct turn *turn, struct room *room)
     room->seats_capacity = 0;
     room->forget_ns = turn->now_ns + hub->options.history_ns;
     list_append(&hub->lingering, &room->lingering);
+    hub->lingering_count++;
 }
 
 /* ── Filters ────────────────────────────────────────────────────────────────────────────────── */
@@ -253,8 +267,7 @@ static void seat_down(struct hub *hub, struct peer *peer, struct room *room, str
     peer->rooms++;
     hub->members++;
     count_member(hub, peer, room);
-    if (list_linked(&room->lingering))
-        list_remove(&room->lingering);
+    stop_lingering(hub, room);
 }
 
 /* The last seat moves into the place that becomes free. */

@@ -107,6 +107,7 @@ __attribute__((unused)) static const struct hub_options hub_defaults = {.history
                                                                         .queue_bytes = 1 << 20,
                                                                         .queue_messages = 1024,
                                                                         .rooms_max = 64,
+                                                                        .rooms_kept = 1000,
                                                                         .backlog_bytes = 1 << 20,
                                                                         .answer_users = 100};
 

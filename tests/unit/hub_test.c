@@ -449,6 +449,107 @@ static void a_forgotten_room(void **state)
     hubs_close(&house);
 }
 
+static void come_and_go(struct listener *listener, unsigned rooms)
+{
+    for (unsigned i = 0; i < rooms; i++) {
+        char room[16];
+        snprintf(room, sizeof room, "room %u", i);
+        assert_int_equal(join(&house, 0, listener, room), HUB_JOINED);
+        assert_true(hub_leave(house.hub[0], &house.turn[0], &listener->peer, span_of_string(room),
+                              ENCODING_A));
+    }
+}
+
+/* However many rooms somebody makes and leaves: the oldest are forgotten, which is told, … */
+static void rooms_that_nobody_is_in_have_a_bound(void **state)
+{
+    (void)state;
+    struct hub_options options = hub_defaults;
+    struct listener a, b;
+    options.rooms_kept = 10;
+    hubs_open(&house, 1, &options);
+    listener_open(&a, &house, 0, "u");
+    listener_open(&b, &house, 0, "u");
+    assert_int_equal(join(&house, 0, &a, "x"), HUB_JOINED);
+    uint64_t last = hub_last_number(house.hub[0]);
+    assert_true(hub_leave(house.hub[0], &house.turn[0], &a.peer, SPAN("x"), ENCODING_A));
+    come_and_go(&b, 1000);
+    hubs_wait(&house, 1000000000);
+    assert_int_equal(counted(house.counters[0], COUNT_LIVE_ROOMS), 10);
+    assert_true(hub_has_audience(house.hub[0], SPAN("room 999")));
+    assert_false(hub_has_audience(house.hub[0], SPAN("x")));
+    assert_int_equal(join(&house, 0, &a, "x"), HUB_JOINED);
+    assert_false(replay(&a, last));
+    listener_close(&a, &house, 0);
+    listener_close(&b, &house, 0);
+    hubs_close(&house);
+}
+
+/* … and the history of the others does not suffer. */
+static void rooms_that_come_and_go(void **state)
+{
+    (void)state;
+    struct hub_options options = hub_defaults;
+    struct listener a, b;
+    options.history_bytes = 10000;
+    options.rooms_kept = 100000;
+    hubs_open(&house, 1, &options);
+    listener_open(&a, &house, 0, "u");
+    listener_open(&b, &house, 0, "u");
+    assert_int_equal(join(&house, 0, &a, "x"), HUB_JOINED);
+    assert_int_equal(join(&house, 0, &b, "y"), HUB_JOINED);
+    come_and_go(&b, 50000);
+    hubs_wait(&house, options.history_ns - 1000000000);
+    publish(&house, 0, "x", "e", "1");
+    uint64_t last = hub_last_number(house.hub[0]);
+    publish(&house, 0, "x", "e", "2");
+    hubs_turn(&house);
+    heard(&a, "A x e 1\nA x e 2\n");
+    hubs_wait(&house, 2000000000);
+    assert_int_equal(counted(house.counters[0], COUNT_LIVE_ROOMS), 2);
+    assert_true(replay(&a, last));
+    hubs_turn(&house);
+    heard(&a, "A x e 2\n");
+    listener_close(&a, &house, 0);
+    listener_close(&b, &house, 0);
+    hubs_close(&house);
+}
+
+/* It could not be sent all of it without being closed for being slow: then it is told of a gap, or it
+ * would come back for the same again and again. */
+static void more_than_a_queue_takes(void **state)
+{
+    (void)state;
+    for (unsigned bytes = 0; bytes < 2; bytes++) {
+        struct hub_options options = hub_defaults;
+        struct listener a;
+        char data[4001];
+        memset(data, '1', sizeof data);
+        data[bytes != 0 ? 4000 : 1] = '\0';
+        options.queue_messages = bytes != 0 ? 1024 : 64;
+        options.queue_bytes = bytes != 0 ? 256000 : 1 << 20;
+        hubs_open(&house, 1, &options);
+        listener_open(&a, &house, 0, "u");
+        assert_int_equal(join(&house, 0, &a, "x"), HUB_JOINED);
+        uint64_t last = hub_last_number(house.hub[0]);
+        a.slow = true;
+        for (unsigned i = 0; i < 40; i++)
+            publish(&house, 0, "x", "e", data);
+        hubs_turn(&house);
+        peer_clear(&a.peer);
+        a.slow = false;
+        assert_false(replay(&a, last));
+        hubs_turn(&house);
+        heard(&a, "");
+        assert_true(replay(&a, last + 20));
+        hubs_turn(&house);
+        assert_int_equal(a.overruns, 0);
+        assert_true(a.heard.length > 20);
+        listener_close(&a, &house, 0);
+        hubs_close(&house);
+    }
+}
+
 static void offsets(void **state)
 {
     (void)state;
@@ -825,6 +926,9 @@ int main(void)
         cmocka_unit_test(who_was_away),
         cmocka_unit_test(history_is_bounded),
         cmocka_unit_test(a_forgotten_room),
+        cmocka_unit_test(rooms_that_nobody_is_in_have_a_bound),
+        cmocka_unit_test(rooms_that_come_and_go),
+        cmocka_unit_test(more_than_a_queue_takes),
         cmocka_unit_test(offsets),
         cmocka_unit_test(questions),
         cmocka_unit_test(too_many_questions),
