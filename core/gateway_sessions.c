@@ -105,6 +105,7 @@ bool gateway_sessions_open(struct gateway_sessions *sessions, const struct gatew
         return sessions->door != NULL;
     options.ops = &engineio_echo_ops;
     options.eio3 = true; /* the published suites ask for both */
+    options.greet_after_ns = ECHO_PAUSE_NS;
     options.context = NULL;
     options.user_bytes = 0;
     sessions->echo = engineio_open(&options);

@@ -67,7 +67,9 @@ struct engineio_options {
     void *context;     /* engineio_context() */
     size_t user_bytes; /* of the user's state in each session */
     uint64_t ping_interval_ns, ping_timeout_ns;
-    uint64_t upgrade_ns;  /* how long a probe may take (10 s) */
+    uint64_t upgrade_ns; /* how long a probe may take (10 s) */
+    /* A WebSocket's open packet leaves so long behind its 101, and before all else; 0: with it. */
+    uint64_t greet_after_ns;
     size_t payload_bytes; /* maxPayload: the longest POST, and the longest message */
     size_t poll_bytes;    /* what one poll is given, unless its first message alone is longer */
     size_t sessions_max;

@@ -63,7 +63,7 @@ struct stall {
 struct engineio_session {
     struct peer peer;
     struct engineio *door;
-    struct timer timer;               /* at the first of beat_ns, upgrade_ns, end_ns */
+    struct timer timer;               /* at the first of its times, below */
     struct list ending, stalled;      /* links in the door's lists */
     struct engineio_socket *socket;   /* NULL: polling */
     struct engineio_socket *probe;    /* to which it may be upgraded */
@@ -73,6 +73,7 @@ struct engineio_session {
     size_t token_length;
     uint64_t beat_ns; /* EIO 4: the next ping, or its time is over; EIO 3: the client's time is */
     uint64_t upgrade_ns; /* the probe's time is over; 0: there is none */
+    uint64_t greet_ns;   /* its WebSocket is to be greeted, and is sent nothing before; 0: it was */
     uint64_t end_ns;     /* LEAVING and ENDING come to their end; 0: neither */
     uint32_t slot;
     uint16_t close_code; /* for a WebSocket */
@@ -199,6 +200,8 @@ void poll_post_end(struct engineio_session *session, struct turn *turn, bool goo
 bool socket_take(struct engineio *door, struct turn *turn, struct http_request *request,
                  struct engineio_session *session, unsigned protocol);
 void socket_flush(struct engineio_session *session, struct turn *turn);
+/* The open packet, and what waited behind it. */
+void socket_greet(struct engineio_session *session, struct turn *turn);
 /* Says good-bye; it is nobody's from now on. */
 void engineio_socket_close(struct engineio_socket **socket, struct turn *turn, uint16_t code);
 

@@ -21,7 +21,8 @@ static uint64_t sooner(uint64_t a_ns, uint64_t b_ns)
 
 void session_arm(struct engineio_session *session)
 {
-    uint64_t due = sooner(sooner(session->beat_ns, session->upgrade_ns), session->end_ns);
+    uint64_t due = sooner(sooner(session->beat_ns, session->upgrade_ns),
+                          sooner(session->greet_ns, session->end_ns));
     if (due == 0)
         timer_stop(session->door->timers, &session->timer);
     else
@@ -68,6 +69,8 @@ bool session_expired(struct engineio_session *session, struct turn *turn)
         session->probed = false;
         engineio_socket_close(&session->probe, turn, CLOSE_NORMAL);
     }
+    if (session->greet_ns != 0 && turn->now_ns >= session->greet_ns)
+        socket_greet(session, turn);
     if (session->end_ns != 0 && turn->now_ns >= session->end_ns) {
         session_close(session, turn, session->reason);
         return true;

@@ -80,6 +80,8 @@ void socket_flush(struct engineio_session *session, struct turn *turn)
 {
     struct websocket *ws = &session->socket->ws;
     struct encoded *encoded;
+    if (session->greet_ns != 0)
+        return;
     send_owed(session, turn);
     while (ws->state < WEBSOCKET_CLOSING && conn_queued(ws->wire.conn) < AHEAD_BYTES &&
            (encoded = peer_take(&session->peer)) != NULL) {
@@ -236,11 +238,29 @@ static const struct websocket_ops socket_ops = {
 
 /* ── The handshake ──────────────────────────────────────────────────────────────────────────── */
 
-static void greet(struct engineio_session *session, struct turn *turn)
+static void send_greeting(struct engineio_session *session, struct turn *turn)
 {
     char text[GREETING_MAX];
     size_t length = engineio_greeting(session, true, text, sizeof text);
     (void)websocket_send(&session->socket->ws, turn, false, span_of(text, length));
+}
+
+void socket_greet(struct engineio_session *session, struct turn *turn)
+{
+    session->greet_ns = 0;
+    send_greeting(session, turn);
+    session_flush(session, turn);
+}
+
+static void begin(struct engineio_session *session, struct turn *turn)
+{
+    uint64_t after_ns = session->door->options.greet_after_ns;
+    if (after_ns == 0) {
+        send_greeting(session, turn);
+    } else {
+        session->greet_ns = turn->now_ns + after_ns;
+        session_arm(session);
+    }
     session->door->options.ops->opened(session, turn);
 }
 
@@ -297,6 +317,6 @@ bool socket_take(struct engineio *door, struct turn *turn, struct http_request *
     }
     socket->session = begun;
     begun->socket = socket;
-    greet(begun, turn);
+    begin(begun, turn);
     return true;
 }

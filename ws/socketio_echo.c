@@ -4,14 +4,12 @@
  * `message-back`, and `message-with-ack` is acknowledged with its own arguments, attachments and all.
  *
  * Right after connect the client is told its own `auth`, but not in one send with the answer to its
- * CONNECT: the suites begin to listen for the second message only when they have looked at the first, and
- * the WebSocket of node hands out at once all that one read has brought.
+ * CONNECT (ws/engineio_echo.h).
  */
+#include "ws/engineio_echo.h"
 #include "ws/socketio_internal.h"
 
 #include <stdlib.h>
-
-#define GREETING_NS 20000000ull
 
 struct greeting {
     struct alarm alarm;
@@ -42,7 +40,7 @@ void socketio_echo_welcome(struct socketio_socket *socket, struct turn *turn, st
     memcpy(greeting->auth, auth.at, auth.length);
     socket->greeting = greeting;
     socketio_send_connect(socket, turn);
-    alarm_set(socket->client->door, &greeting->alarm, turn->now_ns + GREETING_NS);
+    alarm_set(socket->client->door, &greeting->alarm, turn->now_ns + ECHO_PAUSE_NS);
 }
 
 void socketio_echo_drop(struct socketio_socket *socket)

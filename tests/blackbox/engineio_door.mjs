@@ -145,6 +145,15 @@ for (const eio of [4, 3]) {
         assert.deepEqual(await line.next(), bytes);
         line.ws.close();
     });
+    it('who listens for one thing at a time misses none', async () => {
+        const ws = new WebSocket(`ws://${host}/engine.io/?EIO=${eio}&transport=websocket`);
+        const one = (name) => new Promise((resolve) => ws.once(name, (data) => resolve(String(data))));
+        await one('open');
+        assert.match(await one('message'), /^0{/);
+        ws.send('4hello');
+        assert.equal(await one('message'), '4hello');
+        ws.close();
+    });
     it('a malformed packet closes the session', async () => {
         const { polling } = await shake(eio);
         await answers(BAD_REQUEST, 'POST', polling, { body: 'abc' });

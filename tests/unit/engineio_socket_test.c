@@ -63,6 +63,56 @@ static void messages(void **state)
     rig_close();
 }
 
+/* The greeting in a send of its own, for clients that listen for one thing at a time. */
+static void greeted_later(void **state)
+{
+    (void)state;
+    struct engineio_options options = defaults;
+    options.greet_after_ns = 20 * MS;
+    rig_open(&options);
+    for (unsigned protocol = 3; protocol <= 4; protocol++) {
+        char text[64];
+        snprintf(text, sizeof text, "EIO=%u&transport=websocket", protocol);
+        upgrade(first, text);
+        upgraded(first);
+        hears(first, "");
+        say(first,
+            "4early"); /* what is said meanwhile is heard, and answered behind the greeting */
+        sleep_ms(19);
+        hears(first, "");
+        sleep_ms(1);
+        const char *said = frames(first);
+        assert_memory_equal(said, "T0{\"sid\":\"AQ", 12);
+        assert_string_equal(strchr(said, '|'), "|T4early|");
+        say(first, "4hello");
+        hears(first, "T4hello|");
+        say(first, "1");
+        hears(first, "C1000|");
+        upgrade(second, text); /* and who goes before it is told nothing */
+        upgraded(second);
+        second->aborted = true;
+        sleep_ms(25);
+        upgrade(third, text);
+        upgraded(third);
+        say(third, "1");
+        hears(third, "C1000|");
+        sleep_ms(25);
+    }
+    was_told("opened 3 ws|T early|T hello|transport close|opened 3 ws|transport close|"
+             "opened 3 ws|transport close|opened 4 ws|T early|T hello|transport close|"
+             "opened 4 ws|transport close|opened 4 ws|transport close|");
+    shake(4, query); /* a poll is greeted at once, and so is a probe answered */
+    websocket_query(query, websocket);
+    upgrade(first, websocket);
+    upgraded(first);
+    say(first, "2probe");
+    hears(first, "T3probe|");
+    engineio_send(latest, &turn, SPAN("4x"));
+    say(first, "5");
+    hears(first, "T4x|");
+    rig_close();
+}
+
 static void handshakes_refused(void **state)
 {
     (void)state;
@@ -395,6 +445,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages),
+        cmocka_unit_test(greeted_later),
         cmocka_unit_test(handshakes_refused),
         cmocka_unit_test(closing),
         cmocka_unit_test(ended_by_us),
