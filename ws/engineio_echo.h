@@ -12,7 +12,7 @@
 
 #include "ws/engineio.h"
 
-#define ECHO_PAUSE_NS 20000000u
+#define ECHO_PAUSE_NS 60000000u
 
 extern const struct engineio_ops engineio_echo_ops;
 

@@ -154,7 +154,7 @@ static void echo(void **state)
     session_open(&one, 0, 4, "");
     say(&one, "0/custom,{\"token\":\"123\"}");
     hears(&one, "40/custom,{\"sid\":\"*\"}\n"); /* in a send of its own: the suites ask for it */
-    pass(20);
+    pass(60);
     hears(&one, "42/custom,[\"auth\",{\"token\":\"123\"}]\n");
     say(&one, "52-/custom,7[\"message-with-ack\",{\"_placeholder\":true,\"num\":1},1]");
     say_binary(&one, "ab");
@@ -166,11 +166,11 @@ static void echo(void **state)
     say(&one, "0");
     hears(&one, "40{\"sid\":\"*\"}\n");
     say(&one, "1"); /* gone before it was told */
-    pass(20);
+    pass(60);
     hears(&one, "");
     say(&one, "0");
     session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
-    pass(20);
+    pass(60);
     admission.required = true;
 }
 
