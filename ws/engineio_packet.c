@@ -6,9 +6,9 @@
  *                                            meanwhile extends it, once
  *   EIO 3   ◄── ping   pong ──►              no ping within interval + timeout: gone
  *
- * A deadline follows from the one before, not from when the timer came: else each would be late by
- * the sum of all. But if it was we who were away, for as much as half the timeout, the client gets
- * its whole time from now.
+ * A deadline follows from the one before, not from when the timer or the pong came: else each would
+ * be late by the sum of all. But between a pong and the next ping lies half an interval; and if it was
+ * we who were away, for as much as half the timeout, the client gets its whole time from now.
  */
 #include "ws/engineio_internal.h"
 
@@ -57,7 +57,8 @@ static bool beat(struct engineio_session *session, struct turn *turn)
     session->awaits_pong = true;
     session->extended = false;
     session->owed |= OWE_PING;
-    session_expect_beat(session, late ? turn->now_ns : session->beat_ns);
+    session->ping_ns = late ? turn->now_ns : session->beat_ns;
+    session_expect_beat(session, session->ping_ns);
     session_flush(session, turn);
     return false;
 }
@@ -97,8 +98,11 @@ static enum session_verdict take_pong(struct engineio_session *session, struct t
 {
     if (session->protocol == 3)
         return VERDICT_WRONG_WAY;
+    if (!session->awaits_pong)
+        return VERDICT_TAKEN;
     session->awaits_pong = false;
-    session_expect_beat(session, turn->now_ns);
+    uint64_t latest_ns = turn->now_ns - session->door->options.ping_interval_ns / 2;
+    session_expect_beat(session, session->ping_ns > latest_ns ? session->ping_ns : latest_ns);
     return VERDICT_TAKEN;
 }
 

@@ -211,6 +211,33 @@ static void heartbeats(void **state)
     rig_close();
 }
 
+/* Pings keep their time, however long a pong takes, but never follow one closely. */
+static void pings_in_time(void **state)
+{
+    (void)state;
+    rig_open(&defaults);
+    open_socket(first, 4);
+    sleep_ms(INTERVAL_MS);
+    for (unsigned i = 0; i < 3; i++) {
+        hears(first, "T2|");
+        sleep_ms(40);
+        say(first, "3");
+        sleep_ms(INTERVAL_MS - 41);
+        hears(first, "");
+        sleep_ms(1);
+    }
+    hears(first, "T2|");
+    sleep_ms(TIMEOUT_MS - 1);
+    say(first, "3");
+    say(first, "3"); /* nobody asked */
+    sleep_ms(INTERVAL_MS / 2 - 1);
+    hears(first, "");
+    sleep_ms(1);
+    hears(first, "T2|");
+    was_told("opened 4 ws|");
+    rig_close();
+}
+
 static void upgrades(void **state)
 {
     (void)state;
@@ -450,6 +477,7 @@ int main(void)
         cmocka_unit_test(closing),
         cmocka_unit_test(ended_by_us),
         cmocka_unit_test(heartbeats),
+        cmocka_unit_test(pings_in_time),
         cmocka_unit_test(upgrades),
         cmocka_unit_test(parked_poll_ends),
         cmocka_unit_test(order_is_kept),

@@ -431,16 +431,16 @@ static void heartbeat_of_4(void **state)
     shake(4, query);
     for (unsigned i = 0; i < 3; i++) {
         get(first, query);
-        sleep_ms(INTERVAL_MS - 1);
+        sleep_ms((i == 0 ? INTERVAL_MS : INTERVAL_MS / 2) - 1);
         answers(first, "");
         sleep_ms(1);
         answers(first, "200 2");
-        sleep_ms(TIMEOUT_MS - 1);
+        sleep_ms(TIMEOUT_MS - 1); /* the last moment: half an interval lies before the next ping */
         post(first, query, "3");
         answers(first, "200 ok");
     }
     get(first, query);
-    sleep_ms(INTERVAL_MS);
+    sleep_ms(INTERVAL_MS / 2);
     answers(first, "200 2");
     get(first, query);
     sleep_ms(TIMEOUT_MS - 1);
