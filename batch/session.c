@@ -92,6 +92,16 @@ static enum outcome adopt(struct writer *writer, struct source *source,
                           const struct checkpoint *checkpoint)
 {
     unsigned long long stands = checkpoint->to, durable = source_durable(source);
+    if (checkpoint->lines != 1) {
+        snprintf(
+            writer->why, sizeof writer->why,
+            "ringmain_checkpoint has %u lines for node %s, shard %u, epoch %lld instead of one: it "
+            "needs the primary key (node, shard, epoch), and its lines must not be hidden from "
+            "this user",
+            checkpoint->lines, writer->options.node, checkpoint->shard,
+            (long long)checkpoint->epoch);
+        return OUTCOME_HELD;
+    }
     if (stands > durable) {
         snprintf(writer->why, sizeof writer->why,
                  "ringmain_checkpoint (node %s, shard %u, epoch %lld) stands at %llu, but only "

@@ -16,7 +16,8 @@ struct checkpoint {
     unsigned source; /* the writer's */
     unsigned shard;
     uint64_t epoch;
-    uint64_t from, to; /* the advance; in store_settle() `to` is where it stands */
+    uint64_t from, to; /* the advance; in store_settle() `to` is where it stands … */
+    unsigned lines; /* … and how many lines say so: one, or the table is not what it should be */
 };
 
 /* Reads the checkpoints with their rows locked, which waits for a transaction
