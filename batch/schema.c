@@ -184,6 +184,11 @@ static enum answer compare(struct postgres *postgres, const struct patience *pat
     return answer == ANSWER_OK && fault_found(&comparison) ? ANSWER_REFUSED : answer;
 }
 
+const char *schema_own_sql(void)
+{
+    return own_tables;
+}
+
 enum answer schema_settle(struct postgres *postgres, const struct patience *patience,
                           const struct streams *streams, bool create, char *why)
 {

@@ -22,4 +22,7 @@
 NODISCARD enum answer schema_settle(struct postgres *postgres, const struct patience *patience,
                                     const struct streams *streams, bool create, char *why);
 
+/* The statement that makes ringmain's own two tables, for who makes all tables by hand. */
+const char *schema_own_sql(void);
+
 #endif

@@ -163,7 +163,9 @@ static int find(struct spool_reader *reader, uint64_t sequence, char *why)
     if (result == 0 && search.oldest != UINT64_MAX) {
         (void)snprintf(why, SPOOL_WHY_BYTES,
                        "shard %u: event %" PRIu64
-                       " is no longer in the spool, which begins with %" PRIu64,
+                       " is no longer in the spool, which begins with %" PRIu64
+                       "; to go on without what lies between set next_seq of ringmain_checkpoint "
+                       "to that",
                        reader->shard, sequence, search.oldest);
         return -ENOENT;
     }
