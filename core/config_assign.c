@@ -24,20 +24,46 @@ void config_complain(struct config_loader *loader, const char *format, ...)
     loader->failures++;
 }
 
+static bool is_repeat(const char *section)
+{
+    for (unsigned i = 0; i < CONFIG_REPEATS; i++)
+        if (strcmp(config_repeats[i].section, section) == 0)
+            return true;
+    return false;
+}
+
+/* "node, listen, …, [key NAME]" */
+static void list_sections(char *out, size_t room)
+{
+    const char *last = "";
+    size_t length = 0;
+    for (unsigned i = 0; i < CONFIG_OPTIONS && length < room; i++) {
+        const char *section = config_options[i].section;
+        if (strcmp(section, last) != 0)
+            length += (size_t)snprintf(out + length, room - length, "%s, ", section);
+        last = section;
+    }
+    for (unsigned i = 0; i < CONFIG_REPEATS && length < room; i++)
+        length += (size_t)snprintf(out + length, room - length, "%s%s NAME", i > 0 ? ", " : "",
+                                   config_repeats[i].section);
+}
+
 static void unknown_section(struct config_loader *loader, const char *section)
 {
     struct nearest nearest = {.word = section};
+    char known[512];
+    list_sections(known, sizeof known);
     for (unsigned i = 0; i < CONFIG_OPTIONS; i++)
         nearest_offer(&nearest, config_options[i].section);
     for (unsigned i = 0; i < CONFIG_REPEATS; i++)
         nearest_offer(&nearest, config_repeats[i].section);
-    if (nearest.best != NULL && nearest.distance == 0)
-        config_complain(loader, "section [%s] needs a name: [%s NAME]", nearest.best, nearest.best);
+    if (is_repeat(section))
+        config_complain(loader, "section [%s] needs a name: [%s NAME]", section, section);
     else if (nearest.best != NULL)
-        config_complain(loader, "unknown section [%.64s]; did you mean [%s]?", section,
-                        nearest.best);
+        config_complain(loader, "unknown section [%.64s]; did you mean [%s%s]?", section,
+                        nearest.best, is_repeat(nearest.best) ? " NAME" : "");
     else
-        config_complain(loader, "unknown section [%.64s]", section);
+        config_complain(loader, "unknown section [%.64s]; there are %s", section, known);
 }
 
 /* The key is not one of this section: a slip, or it belongs elsewhere. */
@@ -70,6 +96,12 @@ static void assign_option(struct config_loader *loader, const struct config_opti
                           const char *value)
 {
     char allowed[160];
+    unsigned *line = &loader->line_of[option - config_options];
+    if (loader->line > 0 && *line > 0)
+        config_complain(loader, "%s.%s is given twice, first in line %u", option->section,
+                        option->key, *line);
+    if (loader->line > 0)
+        *line = loader->line;
     if (config_option_set(&loader->config, option, value)) {
         loader->given[option - config_options] = true;
         return;
@@ -154,6 +186,10 @@ static void assign_member(struct config_loader *loader, const struct config_repe
     }
     if (!find_element(loader, repeat, name, &element))
         return;
+    /* The file comes first, so whatever is there already came from it. */
+    if (loader->line > 0 &&
+        *config_member(&loader->config, repeat, element, repeat->member[i].offset) != NULL)
+        config_complain(loader, "%s in [%s %s] is given twice", key, repeat->section, name);
     if (!keep(loader, repeat, element, repeat->member[i].offset, value) ||
         (repeat->member[i].where != 0 &&
          !keep(loader, repeat, element, repeat->member[i].where, loader->where)))

@@ -11,7 +11,9 @@ enum { CONFIG_NAME_MAX = 128 }; /* of a stream or a key */
 
 struct config_loader {
     struct config config;
-    bool given[CONFIG_OPTIONS]; /* by any layer above the defaults */
+    bool given[CONFIG_OPTIONS];       /* by any layer above the defaults */
+    unsigned line;                    /* of the file that is being read; 0: it is not */
+    unsigned line_of[CONFIG_OPTIONS]; /* where the file gave it; 0: it did not */
     FILE *errors;
     unsigned failures;
     char where[300]; /* what complaints begin with: "ringmain.conf:12", "environment RINGMAIN_X" */

@@ -82,6 +82,27 @@ static void check_address(struct check *check, const char *key, const char *addr
            key, address);
 }
 
+/* Two doors can't have one port. The kernel chooses a port 0 anew for each. */
+static void check_apart(struct check *check, const char *key, const char *address,
+                        const char *other_key, const char *other)
+{
+    const char *colon = strrchr(address, ':');
+    bool chosen = colon != NULL && strspn(colon + 1, "0") == strlen(colon + 1);
+    demand(check, address[0] == '\0' || chosen || strcmp(address, other) != 0,
+           "listen.%s and listen.%s are both %.64s: each door needs a port of its own", key,
+           other_key, address);
+}
+
+static void check_doors(struct check *check, const struct config *config)
+{
+    check_address(check, "tcp", config->listen_tcp);
+    check_address(check, "http", config->listen_http);
+    check_address(check, "metrics", config->listen_metrics);
+    check_apart(check, "tcp", config->listen_tcp, "http", config->listen_http);
+    check_apart(check, "tcp", config->listen_tcp, "metrics", config->listen_metrics);
+    check_apart(check, "http", config->listen_http, "metrics", config->listen_metrics);
+}
+
 static bool is_set(const char *text)
 {
     return text != NULL && text[0] != '\0';
@@ -153,9 +174,7 @@ unsigned config_check(const struct config *config, FILE *errors)
     struct check check = {.errors = errors};
     check_limits(&check, config);
     check_storage(&check, config);
-    check_address(&check, "tcp", config->listen_tcp);
-    check_address(&check, "http", config->listen_http);
-    check_address(&check, "metrics", config->listen_metrics);
+    check_doors(&check, config);
     check_auth(&check, config);
     check_streams(&check, config);
     check_live(&check, config);

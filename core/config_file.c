@@ -30,10 +30,12 @@ struct reading {
     size_t line_room;
     unsigned number;
     bool assignment_due; /* the line just given has not reached the handler yet */
+    int error;           /* why a line could not be read; 0: the file is over, or no memory */
 };
 
 static void stand_at_line(struct reading *reading)
 {
+    reading->loader->line = reading->number;
     snprintf(reading->loader->where, sizeof reading->loader->where, "%.256s:%u", reading->name,
              reading->number);
 }
@@ -91,8 +93,10 @@ static char *read_line(char *out, int room, void *context)
         config_complain(reading->loader, "neither [section] nor key = value");
     reading->assignment_due = false;
     ssize_t length = getline(&reading->line, &reading->line_room, reading->file);
-    if (length < 0)
+    if (length < 0) {
+        reading->error = ferror(reading->file) ? errno : 0;
         return NULL;
+    }
     must(room == LINE_BYTES_MAX);
     reading->number++;
     stand_at_line(reading);
@@ -115,8 +119,8 @@ static int parse(struct reading *reading)
     if (reading->line != NULL)
         explicit_bzero(reading->line, reading->line_room);
     free(reading->line);
-    if (ferror(reading->file))
-        return -EIO; /* such as a directory */
+    if (reading->error != 0)
+        return -reading->error; /* such as a directory */
     /* getline() without memory says the same as at the end of the file. */
     return result == -2 || !feof(reading->file) ? -ENOMEM : 0;
 }
@@ -127,6 +131,7 @@ int config_read_file(struct config_loader *loader, const char *file)
     int error = reading.file != NULL ? parse(&reading) : -errno;
     if (reading.file != NULL)
         fclose(reading.file);
+    loader->line = 0;
     snprintf(loader->where, sizeof loader->where, "%.256s", file);
     if (error != 0)
         config_complain(loader, "%s", strerror(-error));

@@ -2,12 +2,16 @@
 /*
  * ringmain's command line: which command, its options, and nothing else.
  */
+#include "batch/postgres.h"
+#include "batch/schema.h"
+#include "core/clock.h"
 #include "core/command.h"
 #include "core/config.h"
 #include "core/dead_letters.h"
 #include "core/log.h"
 #include "core/send.h"
 #include "core/serve.h"
+#include "core/settings.h"
 #include "core/tail.h"
 #include "core/token.h"
 #include "proto/stream.h"
@@ -34,7 +38,7 @@ static const struct command_option options[] = {
     {'L', "accept-loss", NULL,
      "serve: start although acknowledged events in the spool are damaged"},
     {'p', "print", NULL, "check: print every option with its value"},
-    {'s', "sql", NULL, "check: print the SQL that makes the streams' tables"},
+    {'s', "sql", NULL, "check: print the SQL that makes all tables"},
     {'h', "help", NULL, "this text, and every option"},
 };
 
@@ -113,33 +117,50 @@ static int load(void *context, struct config *out, FILE *errors)
 static void print_sql(const struct streams *streams)
 {
     char sql[STREAM_SQL_BYTES];
+    printf("%s\n", schema_own_sql());
     for (unsigned i = 0; i < streams_count(streams); i++)
         if (stream_create_sql(streams_at(streams, i), sql, sizeof sql))
             printf("%s;\n", sql);
 }
 
-static int check(const struct config *config, const struct arguments *arguments)
+static bool conninfo_is_good(const struct config *config, char *why)
 {
-    char why[256];
-    struct streams *streams = serve_streams(config, why);
-    if (streams == NULL) {
-        fprintf(stderr, "ringmain check: %s\n", why);
-        return 1;
-    }
-    char wrong[ROUTE_WHY_BYTES];
-    struct route_table *routes = route_table_open(config, streams, wrong);
-    if (routes == NULL)
-        fprintf(stderr, "ringmain check: %s\n", wrong);
-    else if (arguments->print)
+    if (config->postgres_conninfo[0] == '\0')
+        return true;
+    struct postgres *postgres = postgres_open(config->postgres_conninfo, why);
+    postgres_close(postgres);
+    return postgres != NULL;
+}
+
+static void show(const struct config *config, const struct arguments *arguments,
+                 const struct streams *streams, const struct settings *settings)
+{
+    if (arguments->print)
         config_print(config, stdout);
     else if (arguments->sql)
         print_sql(streams);
     else
         printf("the configuration is good: %u streams, %u keys, %u routes\n",
-               streams_count(streams), config->keys, route_table_count(routes));
-    bool good = routes != NULL;
-    route_table_close(routes);
-    streams_close(streams);
+               streams_count(streams), jwt_keys_count(settings->keys),
+               route_table_count(settings->routes));
+}
+
+/* All that serve looks at before it looks at the world, the files with keys included. */
+static int check(const struct config *config, const struct arguments *arguments)
+{
+    char why[SETTINGS_WHY];
+    struct settings *settings = NULL;
+    struct streams *streams = serve_streams(config, why);
+    bool good =
+        streams != NULL && conninfo_is_good(config, why) &&
+        settings_open(&settings, config, streams, NULL, clock_wall_us() / 1000000, why) == 0;
+    if (good)
+        show(config, arguments, streams, settings);
+    else
+        fprintf(stderr, "ringmain check: %s\n", why);
+    settings_close(settings);
+    if (streams != NULL)
+        streams_close(streams);
     return good ? 0 : 1;
 }
 

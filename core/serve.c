@@ -36,10 +36,13 @@ struct streams *serve_streams(const struct config *config, char *why)
     int result = streams_add_defaults(streams, why);
     for (unsigned i = 0; result == 0 && i < config->streams; i++) {
         const struct config_stream *stream = &config->stream[i];
+        char wrong[256] = "";
         result =
             streams_add(streams, stream->name, stream->table == NULL ? stream->name : stream->table,
                         stream->columns == NULL ? "" : stream->columns,
-                        stream->types == NULL ? "" : stream->types, why);
+                        stream->types == NULL ? "" : stream->types, wrong);
+        if (result != 0 && wrong[0] != '\0')
+            snprintf(why, 256, "[stream %.64s] %.180s", stream->name, wrong);
     }
     enum { SCOPE_GLOBAL = 1 };
     if (result == 0 && config->dedup_scope == SCOPE_GLOBAL)
@@ -419,11 +422,19 @@ static int write_ready(struct server *server)
 
 /* ── Start and stop ─────────────────────────────────────────────────────────────────────────── */
 
+/* From here on there are threads, which inherit the mask, and a stop is a drain. Before, a signal
+ * ends the process where it is, as a crash would, which recovery is made for: it may take minutes,
+ * and whoever presses Ctrl-C must not have to wait for its end. */
+static int hold_signals(struct server *server)
+{
+    return -pthread_sigmask(SIG_BLOCK, &server->signals, NULL);
+}
+
 static int start(struct server *server)
 {
     static int (*const steps[])(struct server *) = {
-        make_node,    make_memory,   open_directory, serve_make_spools, make_lookups, make_shards,
-        make_writers, start_lookups, make_stage,     open_doors,        write_ready};
+        make_node,   make_memory,  open_directory, serve_make_spools, hold_signals, make_lookups,
+        make_shards, make_writers, start_lookups,  make_stage,        open_doors,   write_ready};
     int result = 0;
     for (unsigned i = 0; result == 0 && i < COUNT_OF(steps); i++)
         result = steps[i](server);
@@ -554,13 +565,14 @@ int serve(const struct config *config, const struct serve_options *options)
     char why[LIMITS_WHY];
     server->config = config;
     server->options = options;
-    /* Before any thread: all inherit the mask, and only this one waits. */
-    sigemptyset(&server->signals);
+    sigset_t reload;
+    sigemptyset(&reload);
+    sigaddset(&reload, SIGHUP);
+    server->signals = reload;
     sigaddset(&server->signals, SIGTERM);
     sigaddset(&server->signals, SIGINT);
-    sigaddset(&server->signals, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &server->signals, NULL);
-    signal(SIGPIPE, SIG_IGN); /* libpq writes to sockets that may be gone */
+    pthread_sigmask(SIG_BLOCK, &reload, NULL); /* it waits until there is something to reload */
+    signal(SIGPIPE, SIG_IGN);                  /* libpq writes to sockets that may be gone */
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is a failed write, which the spool can handle */
     if (limits_raise_descriptors((uint64_t)config->limits_connections * 2 + DESCRIPTORS_RESERVED,
                                  why) != 0)

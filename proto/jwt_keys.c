@@ -102,8 +102,10 @@ static void wipe(struct buf *buf)
     buf_fini(buf);
 }
 
-/* The whole file; at most JWT_KEY_FILE_MAX bytes. 0 or -errno. */
-static int read_file(const char *name, struct buf *out, char *why)
+/* The whole file; at most JWT_KEY_FILE_MAX bytes. `what`: the option that names it; with `kid` of
+ * that key's section. 0 or -errno. */
+static int read_file(const char *kid, const char *what, const char *name, struct buf *out,
+                     char *why)
 {
     *out = (struct buf){.max = JWT_KEY_FILE_MAX};
     FILE *file = fopen(name, "re");
@@ -123,14 +125,17 @@ static int read_file(const char *name, struct buf *out, char *why)
     if (error == 0)
         return 0;
     wipe(out);
-    jwt_key_wrong(why, "%.160s: %s", name, strerror(error));
+    if (kid != NULL)
+        jwt_key_wrong(why, "[key %.64s] %s %.120s: %s", kid, what, name, strerror(error));
+    else
+        jwt_key_wrong(why, "%s %.160s: %s", what, name, strerror(error));
     return -error;
 }
 
 static int take_secret_file(struct jwt_key *key, const char *file, char *why)
 {
     struct buf bytes;
-    int error = read_file(file, &bytes, why);
+    int error = read_file(key->kid, "secret_file", file, &bytes, why);
     if (error != 0)
         return error;
     struct span secret = buf_span(&bytes);
@@ -146,7 +151,7 @@ static int take_secret_file(struct jwt_key *key, const char *file, char *why)
 static int take_pem_file(struct jwt_key *key, const char *file, char *why)
 {
     struct buf bytes;
-    int error = read_file(file, &bytes, why);
+    int error = read_file(key->kid, "pem_file", file, &bytes, why);
     if (error != 0)
         return error;
     if (!jwt_pem_take(key, buf_span(&bytes), why))
@@ -189,7 +194,7 @@ static int add_all(struct jwt_keys *keys, const struct config *config, char *why
     if (!is_set(config->auth_jwks_file))
         return 0;
     struct buf text;
-    int error = read_file(config->auth_jwks_file, &text, why);
+    int error = read_file(NULL, "auth.jwks_file", config->auth_jwks_file, &text, why);
     if (error != 0)
         return error;
     error = jwt_jwks_add(keys, buf_span(&text), config->auth_jwks_file, why);

@@ -41,6 +41,48 @@ mistakes() {
     check "nothing was made" [ ! -e "$TMP/nowhere" ]
 }
 
+# file NAME REGEX TEXT: a configuration with this text is refused.
+file() {
+    printf "$3" >"$TMP/file.conf"
+    refused "a file with $1" 1 "$2" "$PROGRAM" check -c "$TMP/file.conf"
+}
+
+files() {
+    file "a key twice" 'file.conf:4: batch.max_rows is given twice, first in line 2' '[batch]\nmax_rows = 1\n[batch]\nmax_rows = 2\n'
+    file "a stream's key twice" 'file.conf:3: columns in \[stream x\] is given twice' \
+        '[stream x]\ncolumns = a bigint from data.a\ncolumns = b bigint from data.b\n'
+    file "a section in capitals" 'unknown section \[Batch\]; did you mean \[batch\]\?' '[Batch]\nmax_rows = 1\n'
+    file "a section that there is not" 'unknown section \[nosuch\]; there are node, .*, stream NAME, key NAME' '[nosuch]\nx = 1\n'
+    file "a section without its name" 'section \[stream\] needs a name' '[stream]\ntable = x\n'
+    file "a comment behind a value" 'max_rows = 1 ; one: must be a number from 1' '[batch]\nmax_rows = 1 ; one\n'
+    file "a wrong unit" '10kb: must be a number of bytes.*suffixes k, m, g, t' '[batch]\nmax_bytes = 10kb\n'
+    file "bytes that are no text" 'file.conf:1: a NUL byte: not a text file' '\xff\xfeb\0a\0'
+    file "one port for two doors" 'listen.tcp and listen.http are both 127.0.0.1:7' '[listen]\ntcp = 127.0.0.1:7\nhttp = 127.0.0.1:7\n'
+    file "a type that is none" '\[stream x\] event type .a!.: allowed' '[stream x]\ncolumns = a bigint from data.a\ntypes = a!\n'
+    file "a secret that is not there" '\[key k\] secret_file /none: No such file' '[key k]\nalgorithm = HS256\nsecret_file = /none\n'
+    file "a key that is none" 'key "k": not a public key' '[key k]\nalgorithm = RS256\npem_file = /etc/passwd\n'
+    file "no key set" 'auth.jwks_file /none: No such file' '[auth]\njwks_file = /none\n'
+    file "a wrong conninfo" 'postgres.conninfo is neither' '[postgres]\nconninfo = hots=localhost password=geheim\n'
+    refused "a directory for a file" 1 ': Is a directory' "$PROGRAM" check -c "$TMP"
+    refused "an option without its section" 1 'an option is given as -o section.key=value' "$PROGRAM" check -o max_rows=1
+    printf '\xef\xbb\xbf[batch]\r\n\tmax_rows\t=\t77\t\r\n' >"$TMP/file.conf"
+    like "a byte order mark, tabs and CRLF are nothing wrong" '^max_rows = 77$' "$("$PROGRAM" check -c "$TMP/file.conf" --print 2>&1)"
+}
+
+# A start may take its time, and whoever has second thoughts must not have to wait.
+stop_while_starting() {
+    mkfifo "$TMP/never"
+    "$PROGRAM" serve -o auth.required=no -o "auth.jwks_file=$TMP/never" -o "spool.directory=$TMP/never.spool" >>"$LOG" 2>&1 &
+    local pid=$!
+    waits() { [ "$(cat "/proc/$pid/comm")" = ringmain ] && grep -q '^State:.S' "/proc/$pid/status"; }
+    check "a start that waits for its key" until_true 10 waits
+    kill -HUP "$pid"
+    kill -TERM "$pid"
+    until_true 5 eval "! kill -0 $pid" || kill -KILL "$pid"
+    wait "$pid"
+    same "SIGTERM ends it, and SIGHUP does not" 143 $?
+}
+
 command_line() {
     refused "version" 0 '^ringmain [0-9]+\.[0-9]+\.[0-9]+$' "$PROGRAM" version
     refused "help" 0 'serve.*check.*token.*send.*version' bash -c "'$PROGRAM' help | tr '\n' ' '"
@@ -60,7 +102,11 @@ command_line() {
     same "what --print says can be read again" "$(cat "$TMP/printed.conf")" "$("$PROGRAM" check --print -c "$TMP/printed.conf" 2>&1)"
     "$PROGRAM" check --sql 2>/dev/null >"$TMP/tables.sql"
     check "what --sql says makes the tables" psql -X -q -v ON_ERROR_STOP=1 -d "$PG" -f "$TMP/tables.sql"
-    same "three of them" 3 "$(sql "select count(*) from pg_tables where schemaname = 'public'")"
+    same "three of them, and ringmain's own two" 5 "$(sql "select count(*) from pg_tables where schemaname = 'public'")"
+    start_ringmain -o dedup.ids=65536 -o postgres.create_tables=no || finish
+    same "and that is all that is needed" '{"accepted":1,"duplicates":0,"rejected":[]}' \
+        "$(curl -s --max-time 10 "http://$HTTP/events?ack=stored" -d '{"type":"t"}')"
+    stop_ringmain
     drop_tables
 }
 
@@ -156,6 +202,8 @@ stop_when_full() {
 # ── all of it ────────────────────────────────────────────────────────────────────────────────────
 
 mistakes
+files
+stop_while_starting
 start_postgres
 command_line
 new_server

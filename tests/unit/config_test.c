@@ -167,7 +167,7 @@ static void test_every_fault_is_named(void **state)
         ":6: unknown key tcp in [batch]; it belongs to [listen]\n",
         ":7: unknown key zebra in [batch]\n",
         ":9: unknown section [bathc]; did you mean [batch]?\n",
-        ":11: unknown section [nothing like it]\n",
+        ":11: unknown section [nothing like it]; there are node, listen, ",
         ":13: limits.event_bytes = 1x: must be a number of bytes from 256 to 224k (suffixes ",
         ":15: node.pin = maybe: must be yes or no\n",
         ":17: log.level = loud: must be one of debug|info|warn|error\n",
@@ -218,11 +218,29 @@ static void test_odd_files(void **state)
     f->result = config_load(&f->config, f->file, NULL, NULL, 0, errors);
     assert_int_equal(f->result, -EINVAL);
     assert_int_equal(config_load(&f->config, "/nonexistent/x", NULL, NULL, 0, errors), -ENOENT);
-    assert_int_equal(config_load(&f->config, "/tmp", NULL, NULL, 0, errors), -EIO);
+    assert_int_equal(config_load(&f->config, "/tmp", NULL, NULL, 0, errors), -EISDIR);
     fclose(errors);
     expect_error(f, ":2: a NUL byte: not a text file\n");
     expect_error(f, "/nonexistent/x: No such file or directory\n");
-    expect_error(f, "/tmp: ");
+    expect_error(f, "/tmp: Is a directory\n");
+}
+
+/* Of two values in one file nobody knows which was meant. */
+static void test_given_twice(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(load(f, (struct sources){.file = "[batch]\nmax_rows = 1\n[log]\nlevel = info\n"
+                                                      "[batch]\nmax_rows = 1\n"
+                                                      "[stream s]\ncolumns = c\n"
+                                                      "[key k]\nsecret = hush\n"
+                                                      "[stream s]\ntable = t\ncolumns = c\n"
+                                                      "[key k]\nsecret = hush\n",
+                                              .overrides = {"batch.max_rows=2"}}),
+                     -EINVAL);
+    expect_error(f, ":6: batch.max_rows is given twice, first in line 2\n");
+    expect_error(f, ":13: columns in [stream s] is given twice\n");
+    expect_error(f, ":15: secret in [key k] is given twice\n");
+    assert_null(strstr(f->errors, "hush"));
 }
 
 static void test_layers(void **state)
@@ -483,6 +501,7 @@ int main(void)
         TEST(test_file),
         TEST(test_every_fault_is_named),
         TEST(test_odd_files),
+        TEST(test_given_twice),
         TEST(test_layers),
         TEST(test_environment),
         TEST(test_overrides),
