@@ -56,16 +56,13 @@ static inline uint64_t mix(uint64_t one, uint64_t other)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline uint64_t hash_of(const struct users *users, struct span user)
+/* Of a user's or a session's id, or of a type; odd, since 0 is nobody's. */
+static inline uint64_t hash_of(const struct users *users, struct span text)
 {
-    uint64_t hash;
-    if (LIKELY(user.length <= 16)) {
-        struct words words = words_of(user);
-        hash = mix(words.front ^ users->seed, words.back ^ users->seed_2 ^ user.length << 56);
-    } else {
-        hash = XXH3_64bits_withSeed(user.at, user.length, users->seed);
-    }
-    return hash == 0 ? 1 : hash;
+    if (UNLIKELY(text.length > 16))
+        return XXH3_64bits_withSeed(text.at, text.length, users->seed) | 1;
+    struct words words = words_of(text);
+    return mix(words.front ^ users->seed, words.back ^ users->seed_2 ^ text.length << 56) | 1;
 }
 
 uint64_t users_hash(const struct users *users, struct span user)
@@ -102,15 +99,10 @@ __attribute__((noinline)) static uint16_t find_type(struct users *users, struct 
 
 static inline uint16_t type_of(struct users *users, struct span type)
 {
-    if (UNLIKELY(type.length > 16))
-        return find_type(users, type);
-    struct words words = words_of(type);
-    uint64_t hash = (words.front ^ words.back << 1) * 0x9e3779b97f4a7c15;
+    uint64_t hash = hash_of(users, type);
     struct quick_type *quick = &users->quick[hash >> 54];
-    if (UNLIKELY(quick->front != words.front || quick->back != words.back ||
-                 quick->length != type.length))
-        *quick = (struct quick_type){words.front, words.back, (uint16_t)type.length,
-                                     find_type(users, type)};
+    if (UNLIKELY(quick->hash != hash))
+        *quick = (struct quick_type){hash, find_type(users, type)};
     return quick->type;
 }
 
@@ -128,7 +120,7 @@ static inline bool count_in(_Atomic uint64_t *types, unsigned places, uint16_t t
 {
     for (unsigned i = 0; i < places; i++) {
         uint64_t entry = LOAD(types[i]);
-        if (LIKELY(entry >> 48 == type && entry != 0)) {
+        if (LIKELY(entry >> 48 == type)) {
             STORE(types[i], entry + 1);
             return true;
         }
@@ -207,7 +199,7 @@ static inline size_t set_of(const struct users *users, uint64_t hash)
 
 static inline uint32_t tag_of(uint64_t hash)
 {
-    return (uint32_t)hash | 1;
+    return (uint32_t)hash;
 }
 
 /* Its line, if the user is known: from any thread. */
@@ -222,7 +214,7 @@ static size_t find_line(const struct users *users, uint64_t hash)
 }
 
 /* The line that it is in if it is in any: all ways at a look. By the only thread that writes them. */
-static inline size_t guess_line(const struct users *users, uint64_t hash)
+static inline struct line *guess_line(const struct users *users, uint64_t hash)
 {
     size_t set = set_of(users, hash);
     const __m128i *tags = (const __m128i *)(const void *)users->ways[set].tag;
@@ -230,16 +222,16 @@ static inline size_t guess_line(const struct users *users, uint64_t hash)
     __m128i same = _mm_packs_epi32(_mm_cmpeq_epi32(_mm_load_si128(tags), tag),
                                    _mm_cmpeq_epi32(_mm_load_si128(tags + 1), tag));
     unsigned ways = (unsigned)_mm_movemask_epi8(same) | 1u << 15;
-    return set * USERS_WAYS + (unsigned)__builtin_ctz(ways) / 2;
+    return users->line + set * USERS_WAYS + (unsigned)__builtin_ctz(ways) / 2;
 }
 
 /* In the place of nobody, or of whoever has been silent longest. */
-__attribute__((noinline)) static size_t begin_line(struct users *users, uint64_t hash,
-                                                   struct span user)
+__attribute__((noinline)) static struct line *begin_line(struct users *users, uint64_t hash,
+                                                         struct span user)
 {
     size_t index = find_line(users, hash);
     if (index != SIZE_MAX && LOAD(users->line[index].hash) == hash)
-        return index; /* another event of the same group began it */
+        return &users->line[index]; /* another event of the same group began it */
     struct ways *ways = &users->ways[set_of(users, hash)];
     size_t first = set_of(users, hash) * USERS_WAYS;
     index = first;
@@ -257,20 +249,27 @@ __attribute__((noinline)) static size_t begin_line(struct users *users, uint64_t
     memcpy(users->name[index].text, user.at, user.length);
     STORE(ways->tag[index - first], tag_of(hash));
     atomic_store_explicit(&line->hash, hash, memory_order_release);
-    return index;
+    return line;
 }
 
-static inline void count_one(struct users *users, size_t index, uint64_t hash,
-                             const struct event *event, const struct turn *turn, uint32_t second)
+/* An event whose user is known, and where in the table that is. */
+struct counted {
+    const struct event *event;
+    uint64_t hash;
+    struct line *line;
+};
+
+static inline void count_one(struct users *users, const struct counted *counted,
+                             const struct turn *turn, uint32_t second, struct log_record *record)
 {
-    struct line *line = &users->line[index];
-    uint16_t type = type_of(users, event->type);
+    struct line *line = counted->line;
+    size_t index = (size_t)(line - users->line);
+    uint16_t type = type_of(users, counted->event->type);
     STORE(line->last_us, turn->wall_us);
     if (UNLIKELY(!count_in(line->type, USERS_TYPES_NEAR, type)))
         count_far(line, &users->detail[index], type);
-    struct log_record *record = &users->log[users->logged++ % USERS_LOG];
-    *record = (struct log_record){(uint32_t)index, (uint32_t)hash, session_of(users, event, type),
-                                  second};
+    *record = (struct log_record){(uint32_t)index, (uint32_t)counted->hash,
+                                  session_of(users, counted->event, type), second};
     if (UNLIKELY((LOAD(line->other) & LINE_WATCHED) != 0))
         count_detail(&users->detail[index], record);
 }
@@ -278,32 +277,27 @@ static inline void count_one(struct users *users, size_t index, uint64_t hash,
 void users_count(struct users *users, const struct turn *turn, const struct event *events,
                  const struct verdict *verdicts, unsigned judged)
 {
-    struct {
-        const struct event *event;
-        uint64_t hash;
-        size_t line;
-    } whose[INTAKE_MAX];
-    uint32_t second = users_second(turn);
-    unsigned count_ = 0;
+    struct counted counted[INTAKE_MAX], *end = counted;
+    uint32_t second = users_second(turn), logged = users->logged;
     must(judged <= INTAKE_MAX);
     for (unsigned i = 0; i < judged; i++) {
         if (UNLIKELY(verdicts[i].code != EVENT_ACCEPTED) || events[i].user_id.length == 0)
             continue;
-        uint64_t hash = hash_of(users, events[i].user_id);
-        __builtin_prefetch(&users->ways[set_of(users, hash)]);
-        whose[count_].event = &events[i];
-        whose[count_++].hash = hash;
+        end->event = &events[i];
+        end->hash = hash_of(users, events[i].user_id);
+        __builtin_prefetch(&users->ways[set_of(users, end->hash)]);
+        end++;
     }
-    for (unsigned i = 0; i < count_; i++) {
-        whose[i].line = guess_line(users, whose[i].hash);
-        __builtin_prefetch(&users->line[whose[i].line], 1);
+    for (struct counted *one = counted; one < end; one++) {
+        one->line = guess_line(users, one->hash);
+        __builtin_prefetch(one->line, 1);
     }
-    for (unsigned i = 0; i < count_; i++) {
-        size_t line = whose[i].line;
-        if (UNLIKELY(LOAD(users->line[line].hash) != whose[i].hash))
-            line = begin_line(users, whose[i].hash, whose[i].event->user_id);
-        count_one(users, line, whose[i].hash, whose[i].event, turn, second);
+    for (struct counted *one = counted; one < end; one++) {
+        if (UNLIKELY(LOAD(one->line->hash) != one->hash))
+            one->line = begin_line(users, one->hash, one->event->user_id);
+        count_one(users, one, turn, second, &users->log[logged++ % USERS_LOG]);
     }
+    users->logged = logged;
 }
 
 /* ── Who is watched ─────────────────────────────────────────────────────────────────────────── */
@@ -426,6 +420,7 @@ bool users_init(struct users *users, unsigned count, uint64_t seed)
     if (users->detail == NULL || users->name == NULL || users->type == NULL ||
         users->type_at == NULL || users->quick == NULL)
         return false;
+    must(find_type(users, SPAN("")) == USERS_TYPE_NONE);
     must(find_type(users, SPAN("other")) == USERS_TYPE_OTHER);
     must(find_type(users, SPAN("session_end")) == USERS_TYPE_SESSION_END);
     return true;

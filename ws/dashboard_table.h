@@ -23,8 +23,9 @@ enum {
     USERS_TYPES_FAR = DASHBOARD_TYPES - USERS_TYPES_NEAR,
     USERS_TYPES_MAX = 1024, /* names of types that a shard knows */
     USERS_TYPES_QUICK = 1024,
-    USERS_TYPE_OTHER = 0,
-    USERS_TYPE_SESSION_END = 1,
+    USERS_TYPE_NONE = 0, /* so that a count with a type in front is never 0 */
+    USERS_TYPE_OTHER = 1,
+    USERS_TYPE_SESSION_END = 2,
 };
 
 struct ways {
@@ -62,10 +63,10 @@ struct type_name {
     uint8_t text[EVENT_TYPE_MAX];
 };
 
-/* Types of up to 16 bytes, which two words hold. */
+/* A type that was counted lately, told by its hash as users are. */
 struct quick_type {
-    uint64_t front, back;
-    uint16_t length, type;
+    uint64_t hash; /* 0: none */
+    uint16_t type;
 };
 
 struct log_record {
