@@ -106,6 +106,11 @@ NODISCARD bool conn_lend(struct conn *conn, struct turn *turn, struct span bytes
  * is queued. For a wire that would rather keep what is next than queue it. */
 void conn_notify(struct conn *conn);
 
+/* What a wire keeps for its connection besides, such as a message that has not come whole yet: `bytes` in
+ * all, *counted of which it has said before. False: that would be more than limits.connection_memory for
+ * all connections of the shard, and nothing changed. Less is always true; 0 in `fini` at the latest. */
+bool conn_count_memory(struct conn *conn, size_t *counted, size_t bytes);
+
 /* False: no memory for it (nothing was held). */
 NODISCARD bool conn_hold(struct conn *conn, struct turn *turn, const struct hold *hold);
 unsigned conn_holds(const struct conn *conn);

@@ -163,6 +163,16 @@ static bool spill_room(struct conn *conn, size_t more)
     return true;
 }
 
+bool conn_count_memory(struct conn *conn, size_t *counted, size_t bytes)
+{
+    struct shard *shard = conn->shard;
+    if (bytes > *counted && bytes - *counted > shard->options.connection_memory - shard->counted)
+        return false;
+    shard->counted += bytes - *counted;
+    *counted = bytes;
+    return true;
+}
+
 static void give_up(struct conn *conn, struct turn *turn, const char *reason)
 {
     count_one(turn, COUNT_CONNECTIONS_OVERRUN);

@@ -129,6 +129,7 @@ struct shard {
     struct ring *ring;
     struct pool *conns;
     struct heap *heap;
+    size_t counted; /* what wires keep besides: conn_count_memory() */
     struct timers *timers;
     struct chunk *chunk; /* [receive buffers] */
     struct list ready;   /* to be fed */

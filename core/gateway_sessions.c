@@ -66,6 +66,7 @@ static struct socketio_options socketio_options(const struct gateway_sessions *s
         .recovery_ns = has_history ? ns_of_ms(config->socketio_recovery_s * 1000) : 0,
         .recovery_connections = (unsigned)config->socketio_recovery_connections,
         .payload_bytes = (size_t)config->socketio_max_payload,
+        .gathered_bytes = (size_t)config->limits_connection_memory,
         .connections_per_user = (unsigned)config->socketio_connections_per_user,
         .connections_per_address = (unsigned)config->socketio_connections_per_address,
         .user_messages = bucket_rate((uint64_t)config->socketio_messages_per_minute, 60000, 60000),

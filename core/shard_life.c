@@ -228,6 +228,7 @@ void shard_destroy(struct shard *shard)
     free(shard->chunk);
     if (shard->timers)
         timers_close(shard->timers);
+    must(shard->counted == 0);
     heap_close(shard->heap);
     pool_close(shard->conns);
     free(shard);

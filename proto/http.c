@@ -27,6 +27,7 @@
 
 /* Answers of one connection that wait for the disk, or for the peer: beyond this it is not read. */
 enum { HOLDS_MAX = 128, QUEUED_MAX = 256 * 1024 };
+enum { GUNZIP_BYTES = 48 * 1024 }; /* what zlib takes, about */
 #define PAUSED_RETRY_NS 50000000u
 
 static struct http *mine(struct wire *wire)
@@ -147,6 +148,7 @@ static void forget(struct http *http)
     http_body_fini(&http->body);
     free(http->head_copy);
     http->head_copy = NULL;
+    (void)conn_count_memory(http->wire.conn, &http->counted, 0);
 }
 
 static void end_request(struct http *http, struct turn *turn)
@@ -373,12 +375,20 @@ static bool keep_head(struct http *http)
     return true;
 }
 
+/* False: more than there is for all connections. */
+static bool count_memory(struct http *http)
+{
+    size_t bytes = http->head_length + http->body.kept.capacity +
+                   (http->body.gunzip == NULL ? 0 : GUNZIP_BYTES);
+    return conn_count_memory(http->wire.conn, &http->counted, bytes);
+}
+
 /* What a request that goes on needs of the bytes that now go away. */
 static void after_input(struct http *http, struct turn *turn)
 {
-    bool body = http->phase == HTTP_BODY;
-    if ((body && (!keep_head(http) || !http_body_keep(&http->body))) ||
-        (http->phase == HTTP_PARKED && !keep_head(http)))
+    bool body = http->phase == HTTP_BODY, goes_on = body || http->phase == HTTP_PARKED;
+    if (goes_on &&
+        (!keep_head(http) || (body && !http_body_keep(&http->body)) || !count_memory(http)))
         http_fail(http, turn, 503, "OVERLOADED", "no memory");
     bool head = http->phase == HTTP_HEAD && http_head_begun(http->head);
     if (http->begun_ns == 0 && (body || head))

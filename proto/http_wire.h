@@ -25,6 +25,7 @@ struct http {
     bool ended;             /* the peer ended its stream while a request was parked */
     bool paused;            /* not read … */
     unsigned holds_allowed; /* … until there are no more holds than these, and the output is sent */
+    size_t counted;         /* memory of the request that the connection knows of */
     size_t head_length;     /* once it is whole */
     uint8_t *head_copy;     /* of the header, while a body outlasts an input */
     struct principal *principal; /* room for one, once it was needed */

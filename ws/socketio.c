@@ -23,6 +23,7 @@ enum { GATHERED_PAYLOADS = 4 };
 
 struct gathering {
     struct buf bytes; /* the text, then the attachments */
+    size_t counted;   /* of door->gathered */
     size_t text;
     unsigned wanted, come;
     size_t length[SOCKETIO_ATTACHMENTS_MAX];
@@ -163,12 +164,29 @@ static void take(struct socketio_client *client, struct turn *turn,
 
 /* ── Attachments ────────────────────────────────────────────────────────────────────────────── */
 
+static void free_gathering(struct socketio *door, struct gathering *gathering)
+{
+    if (gathering == NULL)
+        return;
+    door->gathered -= gathering->counted;
+    buf_fini(&gathering->bytes);
+    free(gathering);
+}
+
 static void stop_gathering(struct socketio_client *client)
 {
-    if (client->gathering != NULL)
-        buf_fini(&client->gathering->bytes);
-    free(client->gathering);
+    free_gathering(client->door, client->gathering);
     client->gathering = NULL;
+}
+
+/* False: no memory, or more than there is for all of them. */
+static bool gather(struct socketio *door, struct gathering *gathering, struct span bytes)
+{
+    if (!buf_put(&gathering->bytes, bytes.at, bytes.length))
+        return false;
+    door->gathered += gathering->bytes.capacity - gathering->counted;
+    gathering->counted = gathering->bytes.capacity;
+    return door->gathered <= door->options.gathered_bytes;
 }
 
 /* False: no memory. */
@@ -181,7 +199,7 @@ static bool start_gathering(struct socketio_client *client, struct span text, un
     buf_init(&gathering->bytes, GATHERED_PAYLOADS * client->door->options.payload_bytes);
     gathering->text = text.length;
     gathering->wanted = attachments;
-    return buf_put(&gathering->bytes, text.at, text.length);
+    return gather(client->door, gathering, text);
 }
 
 static void take_gathered(struct socketio_client *client, struct turn *turn)
@@ -199,14 +217,13 @@ static void take_gathered(struct socketio_client *client, struct turn *turn)
         socketio_parse(span_of(gathering->bytes.at, gathering->text), &packet) == SOCKETIO_OK;
     must(good);
     take(client, turn, &packet, attachment);
-    buf_fini(&gathering->bytes);
-    free(gathering);
+    free_gathering(client->door, gathering);
 }
 
 static void take_attachment(struct socketio_client *client, struct turn *turn, struct span data)
 {
     struct gathering *gathering = client->gathering;
-    if (gathering == NULL || !buf_put(&gathering->bytes, data.at, data.length)) {
+    if (gathering == NULL || !gather(client->door, gathering, data)) {
         break_off(client, turn);
         return;
     }

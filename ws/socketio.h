@@ -55,7 +55,8 @@ struct socketio_options {
     uint64_t connect_ns, idle_ns, leeway_ns;
     uint64_t recovery_ns; /* 0: no recovery */
     unsigned recovery_connections;
-    size_t payload_bytes; /* a packet with its attachments: four times that */
+    size_t payload_bytes; /* a packet with its attachments: four times that … */
+    size_t gathered_bytes; /* … and all that are not whole yet together: limits.connection_memory */
     unsigned connections_per_user, connections_per_address;     /* 0: no limit */
     struct bucket_rate user_messages, address_messages, events; /* amount 0: no limit */
 };

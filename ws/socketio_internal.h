@@ -36,6 +36,7 @@ struct socketio {
     unsigned namespaces;
     struct timers *timers;
     struct list acks; /* of all sockets, in the order of their events */
+    size_t gathered;  /* bytes of all clients' gatherings */
     struct recovery *recovery;
     struct buf out; /* the packet that is being written */
 };

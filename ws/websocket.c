@@ -30,12 +30,18 @@ static struct websocket *websocket_of(struct wire *wire)
     return LIST_ENTRY(wire, struct websocket, wire);
 }
 
+static void drop_gathered(struct websocket *ws)
+{
+    buf_fini(&ws->gather);
+    (void)conn_count_memory(ws->wire.conn, &ws->counted, 0);
+}
+
 /* The end: what was being gathered is of no use any more. */
 static void finish(struct websocket *ws, struct turn *turn)
 {
     ws->state = WEBSOCKET_DONE;
     inflater_close(&ws->inflater);
-    buf_fini(&ws->gather);
+    drop_gathered(ws);
     conn_finish(ws->wire.conn, turn);
 }
 
@@ -119,7 +125,7 @@ static ptrdiff_t hand_on_gathered(struct websocket *ws, struct turn *turn)
     ws->kind = 0;
     hand_on(ws, turn, &message);
     websocket_let_go(ws, turn);
-    buf_fini(&ws->gather);
+    drop_gathered(ws);
     return 0;
 }
 
@@ -165,10 +171,13 @@ static ptrdiff_t payload(struct websocket *ws, struct turn *turn, uint8_t *at, s
     ws->mask = frame_mask_at(ws->mask, here);
     bool last = here == ws->left && ws->final;
     int fault = keep(ws, at, here, last);
+    bool fits = conn_count_memory(ws->wire.conn, &ws->counted, ws->gather.capacity);
     if (!is_still_text(ws, before))
         return fail(ws, turn, CLOSE_INVALID_DATA, "text is not UTF-8");
     if (fault != DEFLATE_OK)
         return refuse_piece(ws, turn, fault);
+    if (!fits)
+        return fail(ws, turn, CLOSE_TRY_AGAIN_LATER, "no memory for the message");
     ws->left -= here;
     ws->in_frame = ws->left > 0;
     if (last && hand_on_gathered(ws, turn) == STEP_OVER)
@@ -472,7 +481,7 @@ static void websocket_fini(struct wire *wire, struct turn *turn)
     struct websocket *ws = websocket_of(wire);
     inflater_close(&ws->inflater);
     deflater_close(&ws->deflater);
-    buf_fini(&ws->gather);
+    drop_gathered(ws);
     ws->ops->closed(ws, turn, ws->close_code);
 }
 

@@ -102,7 +102,8 @@ struct websocket {
     const struct websocket_options *options;
     struct inflater *inflater;
     struct deflater *deflater;
-    struct buf gather;   /* of a message that did not come in one piece */
+    struct buf gather;   /* of a message that did not come in one piece … */
+    size_t counted;      /* … and how much of it the connection knows of */
     uint64_t left;       /* payload bytes of the current data frame still to come */
     uint64_t heard_ns;   /* when bytes last came */
     uint64_t begun_ns;   /* when the message that has not ended yet began; 0: there is none */

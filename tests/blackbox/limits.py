@@ -119,6 +119,28 @@ def unread(door, piece, least):
         return sent, health()
 
 
+def pile_up(greet, head):
+    """Many begin what is nearly a megabyte and do not end it: how much memory that took."""
+    before, piece, crowd = memory(), b" " * 900000, []
+    for _ in range(150):
+        one = connect(HTTP)
+        crowd.append(one)
+        try:
+            if greet:
+                one.sendall(greet)
+                one.recv(4096)
+            one.sendall(head)
+            one.sendall(piece)
+        except OSError:
+            pass
+    took = memory() - before
+    took_s = health()
+    for one in crowd:
+        one.close()
+    holds(took < 64 << 20, took)
+    holds(took_s < 1, took_s)
+
+
 def slow():
     key = base64.b64encode(os.urandom(16))
     upgrade = (b"GET /events/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -136,6 +158,10 @@ def slow():
         drip(b'{"hello":{"producer":"', b"x" * 64, TCP, 0.5)
     with case("slow: a frame after limits.body_ms"):
         drip(b"\x81\xfe\x27\x10\0\0\0\0", b" " * 64, HTTP, 1, greet=upgrade)
+    with case("slow: messages that do not end take no more than limits.connection_memory together"):
+        pile_up(upgrade, b"\x82\xff" + (1000000).to_bytes(8, "big") + b"\0\0\0\0")
+    with case("slow: nor do bodies"):
+        pile_up(None, head + b"Content-Length: 1000000\r\n\r\n[")
     before = memory()
     with case("slow: who reads no answers is held back or closed, and memory is bounded"):
         for door, piece in ((HTTP, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 100), (TCP, b'{"hello":{}}\nbad\n' + b"bad\n" * 20000)):

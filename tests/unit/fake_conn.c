@@ -9,12 +9,14 @@ void fake_init(struct conn *conn)
     conn->kept.max = (size_t)1 << 30;
     conn->sent.max = (size_t)1 << 30;
     conn->id = 0x0001000200000003;
+    conn->memory_max = SIZE_MAX;
 }
 
 void fake_fini(struct conn *conn, struct turn *turn)
 {
     if (conn->wire != NULL)
         conn->wire->ops->fini(conn->wire, turn);
+    must(conn->memory == 0);
     fake_forget(conn);
     for (unsigned i = 0; i < conn->holds; i++)
         free((void *)(uintptr_t)conn->hold[i].reply.at);
@@ -107,6 +109,15 @@ size_t conn_queued(const struct conn *conn)
 void conn_notify(struct conn *conn)
 {
     conn->notify |= conn->sent.length > 0;
+}
+
+bool conn_count_memory(struct conn *conn, size_t *counted, size_t bytes)
+{
+    if (bytes > *counted && bytes - *counted > conn->memory_max - conn->memory)
+        return false;
+    conn->memory += bytes - *counted;
+    *counted = bytes;
+    return true;
 }
 
 bool conn_hold(struct conn *conn, struct turn *turn, const struct hold *hold)

@@ -25,6 +25,7 @@ struct conn {
     struct buf sent;      /* all output so far; .max is the output limit */
     struct hold hold[FAKE_HOLDS_MAX];
     unsigned holds;
+    size_t memory, memory_max; /* conn_count_memory() */
     uint64_t deadline_ns;
     uint64_t id;
     bool throttled, paused, finished, aborted;

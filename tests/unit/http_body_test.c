@@ -81,6 +81,29 @@ static void test_large_body(void **state)
     close_conn();
 }
 
+/* What is kept of a body counts against what all connections may keep together. */
+static void test_memory_of_all(void **state)
+{
+    char body[1000] = {0};
+    (void)state;
+    open_conn();
+    hear_text(POST_ECHO("Content-Length: 2000\r\n"));
+    hear(body, sizeof body);
+    assert_in_range(conn.memory, sizeof body, 4000);
+    hear(body, sizeof body);
+    assert_true(conn.sent.length > 2000);
+    assert_int_equal(conn.memory, 0);
+    conn.memory_max = 1000;
+    fake_forget(&conn);
+    hear_text(POST_ECHO("Content-Length: 2000\r\n"));
+    hear(body, sizeof body);
+    char *text = said();
+    assert_memory_equal(text, "HTTP/1.1 503 ", 13);
+    free(text);
+    assert_true(conn.finished);
+    close_conn();
+}
+
 static void test_extra_is_bounded(void **state)
 {
     (void)state;
@@ -192,10 +215,15 @@ static void test_expect(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_body),       cmocka_unit_test(test_broken_chunks),
-        cmocka_unit_test(test_large_body), cmocka_unit_test(test_extra_is_bounded),
-        cmocka_unit_test(test_feed),       cmocka_unit_test(test_answered_early),
-        cmocka_unit_test(test_gzip),       cmocka_unit_test(test_expect),
+        cmocka_unit_test(test_body),
+        cmocka_unit_test(test_broken_chunks),
+        cmocka_unit_test(test_large_body),
+        cmocka_unit_test(test_memory_of_all),
+        cmocka_unit_test(test_extra_is_bounded),
+        cmocka_unit_test(test_feed),
+        cmocka_unit_test(test_answered_early),
+        cmocka_unit_test(test_gzip),
+        cmocka_unit_test(test_expect),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -240,6 +240,7 @@ static struct socketio_options options_of(unsigned shard)
         .recovery_ns = RECOVERY_MS * MS,
         .recovery_connections = 3,
         .payload_bytes = 10000,
+        .gathered_bytes = 100000,
         .connections_per_user = 3,
         .connections_per_address = 10,
         .user_messages = bucket_rate(5, 60000, 60000),

@@ -326,6 +326,34 @@ static void attachments_of_strangers(void **state)
     session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
 }
 
+/* Nor more of them than there is memory for all clients together. */
+static void attachments_of_all(void **state)
+{
+    (void)state;
+    static char data[9000];
+    static struct engineio_session many[9];
+    unsigned ended = 0;
+    memset(data, 'x', sizeof data - 1);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < COUNT_OF(many); i++) {
+            char token[16];
+            snprintf(token, sizeof token, "u%u/t", i);
+            connected(&many[i], token);
+            say(&many[i], "52-/ws,[\"message\",{\"_placeholder\":true,\"num\":0}]");
+            say_binary(&many[i], data);
+            ended += many[i].ended;
+        }
+        for (unsigned i = 0; i < COUNT_OF(many); i++)
+            session_close(&many[i], many[i].reason);
+    }
+    assert_in_range(ended, 2 * 2, 2 * 4);
+    connected(&one, "u/t");
+    say(&one, "52-/ws,[\"message\",{\"_placeholder\":true,\"num\":0}]");
+    say_binary(&one, data);
+    assert_false(one.ended);
+    session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
+}
+
 static void messages(void **state)
 {
     (void)state;
@@ -531,6 +559,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(answers_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(much_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(attachments_of_strangers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(attachments_of_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(messages, set_up, tear_down),
         cmocka_unit_test_setup_teardown(limits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(addresses, set_up, tear_down),

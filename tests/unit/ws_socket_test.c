@@ -314,6 +314,29 @@ static void too_big(void **state)
     buf_fini(&in);
 }
 
+/* A message that is not whole counts against what all connections may keep together. */
+static void memory_of_all(void **state)
+{
+    (void)state;
+    char text[200] = {0};
+    struct buf in = one(FRAME_BINARY, text, sizeof text);
+    start(&plain);
+    feed(&in, 0, true);
+    assert_true(conn.memory >= sizeof text && conn.memory < 2000);
+    more(&in, FIN | FRAME_CONTINUATION, "x");
+    fake_receive(&conn, &turn, in.at + in.length - 7, 7);
+    assert_int_equal(probe.log.length, sizeof text + 3);
+    assert_int_equal(conn.memory, 0);
+    stop();
+    start(&plain);
+    conn.memory_max = 100;
+    feed(&in, 0, true);
+    expect("", CLOSE_TRY_AGAIN_LATER);
+    assert_int_equal(conn.memory, 0);
+    stop();
+    buf_fini(&in);
+}
+
 static void closed_with(const char *payload, size_t length, unsigned close_sent)
 {
     struct buf in = one(FIN | FRAME_CLOSE, payload, length);
@@ -694,6 +717,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages),
         cmocka_unit_test(fragments),
+        cmocka_unit_test(memory_of_all),
         cmocka_unit_test(ping_is_answered),
         cmocka_unit_test(protocol_errors),
         cmocka_unit_test(bad_text),
