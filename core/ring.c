@@ -40,7 +40,7 @@ enum { OWN_DOORBELL, OWN_MESSAGE }; /* ring_id.owner of an OP_OWN */
 enum { HALF_WRITE, HALF_SYNC };     /* lowest bit of ring_id.generation of an OP_HALF */
 enum { RECEIVE_CAP_BUFFERS = 4 };   /* buffers that one armed receive may fill */
 enum { ENTER_FD_REGISTERED = 1 };   /* liburing's own flag, which its header does not name */
-enum { BUFFER_GROUP = 0 };
+enum { BUFFER_GROUP = 0, SUBMIT_TRIES = 1000 };
 _Static_assert(OP_OWN < 16, "an operation has four bits of user_data");
 
 /* A write and the sync behind it. */
@@ -107,15 +107,15 @@ static bool passes(int result)
 
 static void submit_now(struct ring *ring)
 {
-    int result;
-    for (unsigned tries = 0; (result = io_uring_submit(&ring->uring)) <= 0; tries++) {
-        if (!passes(result)) {
-            ring->broken = result;
+    int result = 0;
+    for (unsigned tries = 0; tries < SUBMIT_TRIES && passes(result); tries++) {
+        if ((result = io_uring_submit(&ring->uring)) > 0)
             return;
-        }
-        must(tries < 1000);
         put_aside(ring);
+        if (tries > 10)
+            usleep(1000); /* no memory */
     }
+    ring->broken = passes(result) ? -ENOMEM : result;
 }
 
 static struct io_uring_sqe *request(struct ring *ring, unsigned op, struct ring_id id)
@@ -431,7 +431,7 @@ int ring_wait(struct ring *ring, struct completion *out, unsigned max, int64_t t
     bool leftovers = ring->early_end > 0 || io_uring_cq_ready(&ring->uring) > 0;
     int result = ring->broken != 0 ? ring->broken : enter(ring, leftovers ? 0 : timeout_ns);
     watch_overflow(ring);
-    if (!passes(result))
+    if (ring->broken != 0 || !passes(result))
         return result;
     return (int)reap(ring, out, max);
 }

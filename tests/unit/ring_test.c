@@ -24,15 +24,16 @@
 
 enum { SECOND = 1000000000 };
 
-/* In place of liburing's: the kernel has no memory for a moment, once before each success. */
+/* In place of liburing's: the kernel has no memory, once before each success, or for good. */
 struct io_uring;
 int io_uring_submit(struct io_uring *ring);
-static bool refuses, has_refused;
+static enum { TAKES, REFUSES_ONCE, REFUSES } kernel;
+static bool has_refused;
 
 int io_uring_submit(struct io_uring *ring)
 {
     typedef int submit(struct io_uring *);
-    has_refused = refuses && !has_refused;
+    has_refused = kernel == REFUSES || (kernel == REFUSES_ONCE && !has_refused);
     if (has_refused)
         return -EAGAIN;
     return ((submit *)dlsym(RTLD_NEXT, "io_uring_submit"))(ring);
@@ -288,9 +289,9 @@ static void test_queues_overflow(void **state)
  * room for it, and comes all the same. */
 static void test_queues_overflow_while_it_is_refused(void **state)
 {
-    refuses = true;
+    kernel = REFUSES_ONCE;
     test_queues_overflow(state);
-    refuses = has_refused = false;
+    kernel = TAKES;
 }
 
 /* The next wait says so, even if far more than the queue holds was asked for meanwhile. */
@@ -306,6 +307,13 @@ static void test_broken(void **state)
     for (uint32_t i = 0; i < 100; i++)
         ring_cancel_receive(ring, (struct ring_id){.slot = i});
     assert_int_equal(ring_wait(ring, &out, 1, SECOND), -EBADF);
+    ring_close(ring);
+    ring = open_ring((struct ring_options){.entries = 4});
+    kernel = REFUSES;
+    for (uint32_t i = 0; i < 5; i++)
+        ring_cancel_receive(ring, (struct ring_id){.slot = i});
+    assert_int_equal(ring_wait(ring, &out, 1, SECOND), -ENOMEM);
+    kernel = TAKES;
     ring_close(ring);
 }
 
