@@ -285,6 +285,8 @@ static size_t begin(struct http *http, struct turn *turn, bool body_follows)
         start_request(http);
         return 0;
     }
+    if (!request->answered && http_body_too_long(&http->body))
+        http_cut(http, turn, 413, "TOO_LARGE", HTTP_BODY_TOO_LONG);
     if (!request->answered && request->route->take != NULL)
         return take_over(http, turn);
     if (!body_will_come(http, turn, body_follows)) {

@@ -45,9 +45,9 @@ struct http_route {
     /* Sends what its protocol wants (conn_send) and gives the connection
      * its new wire (conn_change_wire). False: it has answered instead. */
     bool (*take)(void *context, struct turn *turn, struct http_request *request);
-    /* For `feed`: the body broke off (its coding, its size, its time), perhaps
-     * after some of it was used. Answers with this status and says what was taken;
-     * or not, then {"code","message"} is answered, as it is for NULL. */
+    /* The body broke off (its coding, its size, its time), for `feed` perhaps after some of it was
+     * used, or is longer than it may be. Answers with this status and says what was taken; or not,
+     * then {"code","message"} is answered, as it is for NULL. Only with state_bytes. */
     void (*cut)(void *context, struct turn *turn, struct http_request *request, unsigned status,
                 const char *code, const char *message);
     /* While it was parked the peer ended its stream. It may answer now, or later as if nothing had

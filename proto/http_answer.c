@@ -100,8 +100,8 @@ void http_close_after(struct http_request *request)
     request->keep_alive = false;
 }
 
-void http_fail(struct http *http, struct turn *turn, unsigned status, const char *code,
-               const char *message)
+void http_cut(struct http *http, struct turn *turn, unsigned status, const char *code,
+              const char *message)
 {
     struct http_request *request = &http->request;
     const struct http_route *route = request->route;
@@ -110,5 +110,11 @@ void http_fail(struct http *http, struct turn *turn, unsigned status, const char
         route->cut(route->context, turn, request, status, code, message);
     if (!request->answered)
         http_refuse(request, turn, status, (struct span){NULL, 0}, code, message);
+}
+
+void http_fail(struct http *http, struct turn *turn, unsigned status, const char *code,
+               const char *message)
+{
+    http_cut(http, turn, status, code, message);
     http_finish(http, turn);
 }

@@ -20,6 +20,11 @@ void http_body_start(struct http_body *body, enum http_framing framing, uint64_t
     };
 }
 
+bool http_body_too_long(const struct http_body *body)
+{
+    return body->framing == HTTP_FRAMING_LENGTH && body->left > body->bytes_max;
+}
+
 void http_body_fini(struct http_body *body)
 {
     gunzip_close(body->gunzip);

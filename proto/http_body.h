@@ -40,6 +40,8 @@ struct http_body {
 
 void http_body_start(struct http_body *body, enum http_framing framing, uint64_t length,
                      size_t bytes_max);
+/* Is it known to be longer than it may be? */
+bool http_body_too_long(const struct http_body *body);
 void http_body_fini(struct http_body *body); /* harmless on zeroed memory, and twice */
 
 /* Bytes of the connection: how many of them were the body's, or an http_body_error. */

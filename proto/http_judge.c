@@ -230,20 +230,14 @@ size_t http_body_most(const struct http_house *house, const struct http_request 
     return route != NULL && route->body_bytes > 0 ? route->body_bytes : house->body_bytes;
 }
 
-static bool body_is_readable(const struct http_house *house, struct turn *turn,
-                             struct http_request *request, const struct http_framed *framed,
-                             bool *gzip)
+static bool body_is_readable(struct turn *turn, struct http_request *request,
+                             const struct http_framed *framed, bool *gzip)
 {
     struct span method = http_method(request);
     bool wants_body = span_is(method, "POST") || span_is(method, "PUT");
     if (wants_body && !framed->has_length && !framed->transfer_encoding) {
         http_refuse(request, turn, 411, no_headers, "LENGTH_REQUIRED",
                     "Content-Length or Transfer-Encoding: chunked is needed");
-        return false;
-    }
-    if (framed->length > http_body_most(house, request)) {
-        http_close_after(request);
-        http_refuse(request, turn, 413, no_headers, "TOO_LARGE", HTTP_BODY_TOO_LONG);
         return false;
     }
     if (request->route->take != NULL && (framed->length > 0 || framed->transfer_encoding))
@@ -264,7 +258,7 @@ struct http_judged http_judge(const struct http_house *house, struct turn *turn,
                        http_header_lists(request, "upgrade", "websocket");
     bool through = is_proper(request, turn, framed) && find_route(house, turn, request) &&
                    is_admitted(house, turn, request, principal) &&
-                   body_is_readable(house, turn, request, framed, &judged.gzip);
+                   body_is_readable(turn, request, framed, &judged.gzip);
     must(through == !request->answered);
     judged.framing = request->broken ? HTTP_FRAMING_NONE : framing(framed);
     return judged;

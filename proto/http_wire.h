@@ -43,8 +43,10 @@ void http_dispatch(struct http *http, struct turn *turn, const struct receipt *r
 /* A parked request was answered: on with the next. */
 void http_unpark(struct http *http, struct turn *turn);
 
-/* The connection's last answer, if none was given yet:
- * what follows cannot be trusted, or is not wanted. */
+/* The connection's last answer, if none was given yet; what follows may still be read past. */
+void http_cut(struct http *http, struct turn *turn, unsigned status, const char *code,
+              const char *message);
+/* The same, and nothing more is read: what follows cannot be trusted, or is not wanted. */
 void http_fail(struct http *http, struct turn *turn, unsigned status, const char *code,
                const char *message);
 

@@ -197,6 +197,19 @@ static unsigned shard_of(void *context, const struct http_request *request)
     return table_shard_of(sid_of(request, sid), door->options.shards, door->options.shard);
 }
 
+/* A payload that cannot be read whole: its messages would be missed. */
+static void cut(void *context, struct turn *turn, struct http_request *request, unsigned status,
+                const char *code, const char *message)
+{
+    (void)status;
+    (void)code;
+    (void)message;
+    struct asked asked = read_request(context, turn, request);
+    if (asked.polling && asked.session != NULL && asked.session->socket == NULL &&
+        asked.protocol == asked.session->protocol)
+        session_close(asked.session, turn, ENGINEIO_TRANSPORT_ERROR);
+}
+
 /* Its peer has gone, or has said that it says no more: nobody waits for the answer. */
 static void ended(void *context, struct turn *turn, struct http_request *request)
 {
@@ -234,6 +247,7 @@ void engineio_routes(struct engineio *door, const char *path,
                                  .body_bytes = door->options.payload_bytes,
                                  .context = door,
                                  .handle = handle,
+                                 .cut = cut,
                                  .ended = ended,
                                  .forget = forget,
                                  .shard_of = shard_of};

@@ -8,7 +8,8 @@
  *
  * A deadline follows from the one before, not from when the timer or the pong came: else each would
  * be late by the sum of all. But between a pong and the next ping lies half an interval; and if it was
- * we who were away, for as much as half the timeout, the client gets its whole time from now.
+ * we who were away, for as much as half the timeout, a client that has been waiting gets its whole time
+ * from now. Who did not even poll gets none.
  */
 #include "ws/engineio_internal.h"
 
@@ -53,7 +54,9 @@ static bool beat(struct engineio_session *session, struct turn *turn)
         session_close(session, turn, ENGINEIO_PING_TIMEOUT);
         return true;
     }
-    bool late = turn->now_ns - session->beat_ns > session->door->options.ping_timeout_ns / 2;
+    bool waits = session->socket != NULL || session->poll != NULL;
+    bool late =
+        waits && turn->now_ns - session->beat_ns > session->door->options.ping_timeout_ns / 2;
     session->awaits_pong = true;
     session->extended = false;
     session->owed |= OWE_PING;
@@ -76,8 +79,9 @@ bool session_expired(struct engineio_session *session, struct turn *turn)
         session_close(session, turn, session->reason);
         return true;
     }
-    if (session->beat_ns != 0 && turn->now_ns >= session->beat_ns)
-        return beat(session, turn);
+    while (session->beat_ns != 0 && turn->now_ns >= session->beat_ns)
+        if (beat(session, turn))
+            return true;
     session_arm(session);
     return false;
 }

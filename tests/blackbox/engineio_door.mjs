@@ -258,6 +258,7 @@ for (const eio of [4, 3]) {
     it('too long a message', async () => {
         const { polling } = await shake(eio);
         assert.equal((await post(polling, 'x'.repeat(1000001))).status, 413);
+        await answers(UNKNOWN_SID, 'GET', polling); // and at once: a message was lost
         const line = new Line(`EIO=${eio}&transport=websocket`);
         await line.next();
         line.say('4' + 'x'.repeat(1000000));

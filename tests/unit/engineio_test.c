@@ -263,7 +263,7 @@ static void wrong_in_some_way(void **state)
 static void bodies_have_a_bound(void **state)
 {
     (void)state;
-    char body[PAYLOAD + 2];
+    char body[PAYLOAD + 50];
     rig_open(&defaults);
     shake(4, query);
     memset(body, '4', sizeof body);
@@ -275,6 +275,30 @@ static void bodies_have_a_bound(void **state)
     body[PAYLOAD + 1] = '\0';
     post(first, query, body);
     assert_memory_equal(answer(first), "413", 3);
+    post(second, query, "4x"); /* what is lost would be missed: it is over */
+    answers(second, UNKNOWN_SID);
+    shake(4, query);
+    dial(first);
+    char head[256];
+    snprintf(head, sizeof head,
+             "POST /engine.io/?%s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n801\r\n",
+             query);
+    hear(first, head);
+    hear(first, body);
+    assert_memory_equal(answer(first), "413", 3);
+    post(second, query, "4x");
+    answers(second, UNKNOWN_SID);
+    shake(4, query);
+    dial(first);
+    snprintf(head, sizeof head,
+             "POST /engine.io/?%.8s&transport=polling HTTP/1.1\r\nHost: x\r\nContent-Length: "
+             "9999\r\n\r\n",
+             query);
+    hear(first, head);
+    assert_memory_equal(answer(first), "413", 3);
+    post(second, query, "4x");
+    answers(second, "200 ok");
+    fake_fini(second, &turn);
     rig_close();
 }
 
@@ -507,13 +531,31 @@ static void late_beat(void **state)
     (void)state;
     rig_open(&defaults);
     shake(4, query);
+    get(first, query);
     turn.now_ns += 10000 * MS;
     settle_all();
-    get(first, query);
     answers(first, "200 2");
     post(first, query, "3");
     answers(first, "200 ok");
     was_told("opened 4|");
+    rig_close();
+}
+
+/* That leniency is for who waits: nobody does here, so no ping would have reached anybody. */
+static void late_beat_unheard(void **state)
+{
+    (void)state;
+    rig_open(&defaults);
+    shake(4, query);
+    turn.now_ns += (INTERVAL_MS + TIMEOUT_MS) * MS;
+    get(first, query);
+    answers(first, UNKNOWN_SID);
+    shake(4, query);
+    turn.now_ns += (INTERVAL_MS + TIMEOUT_MS - 1) * MS;
+    settle_all();
+    turn.now_ns += MS;
+    settle_all();
+    was_told("opened 4|ping timeout|opened 4|ping timeout|");
     rig_close();
 }
 
@@ -589,6 +631,7 @@ int main(void)
         cmocka_unit_test(heartbeat_extended),
         cmocka_unit_test(heartbeat_of_3),
         cmocka_unit_test(late_beat),
+        cmocka_unit_test(late_beat_unheard),
         cmocka_unit_test(stalled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
