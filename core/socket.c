@@ -136,17 +136,28 @@ static uint16_t port_of(int socket)
     return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
 }
 
-/* The first of the address's meanings that works. */
-static int open_first(const char *address, bool shared,
-                      int (*open)(const struct addrinfo *at, bool shared), char *why)
+typedef int opener(const struct addrinfo *at, bool shared);
+
+/* The first of them that works; AF_UNSPEC: of any family. */
+static int try_each(const struct addrinfo *at, int family, bool shared, opener *open)
+{
+    int result = -EAFNOSUPPORT;
+    for (; at != NULL; at = at->ai_next)
+        if ((family == AF_UNSPEC || family == at->ai_family) && (result = open(at, shared)) >= 0)
+            break;
+    return result;
+}
+
+/* Every address is that of IPv6 which takes IPv4 too, or that of IPv4 where there is nothing else. */
+static int open_first(const char *address, bool shared, opener *open, char *why)
 {
     struct addrinfo *found;
     int result = resolve(address, &found, why);
     if (result < 0)
         return result;
-    for (struct addrinfo *at = found; at; at = at->ai_next)
-        if ((result = open(at, shared)) >= 0)
-            break;
+    result = try_each(found, address[0] == '*' ? AF_INET6 : AF_UNSPEC, shared, open);
+    if (result < 0)
+        result = try_each(found, AF_UNSPEC, shared, open);
     freeaddrinfo(found);
     if (result < 0)
         explain(result, address, why);

@@ -17,7 +17,7 @@ enum {
 
 /*
  * A TCP listener on "127.0.0.1:7070", "[::1]:7070", "localhost:0" or "*:7070" (every address of the
- * machine), to be shared with other listeners of this user (SO_REUSEPORT), whose connections send
+ * machine, IPv6 and IPv4), to be shared with other listeners of this user (SO_REUSEPORT), whose connections send
  * without delay. The descriptor, or -errno with a sentence in `why` (SOCKET_WHY bytes); *bound, if
  * not NULL, is the port that it got.
  */
