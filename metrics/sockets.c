@@ -78,6 +78,8 @@ void sockets_message(struct sockets *sockets, unsigned shard, struct span type, 
     uint8_t label[LABEL_BYTES_MAX];
     tenant = known_tenant(tenant);
     size_t length = type.length < 100 ? type.length : 100;
+    while (length > 0 && length < type.length && (type.at[length] & 0xc0) == 0x80)
+        length--; /* not within a character: what is left of two could look alike */
     if (length > 0)
         memcpy(label, type.at, length);
     label[length++] = '\0';

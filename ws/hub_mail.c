@@ -19,10 +19,11 @@ static struct mail *mail_between(const struct hub_node *node, unsigned from, uns
     return node->mail[from * node->shards + to];
 }
 
+/* Answers have room always: there are no more than questions, and whoever asked waits for them. */
 static bool put_off(struct hub *hub, unsigned to, struct hub_letter *letter)
 {
     size_t bytes = letter->bytes + sizeof(struct waiting);
-    if (hub->backlog_bytes + bytes > hub->options.backlog_bytes)
+    if (letter->kind != LETTER_ANSWER && hub->backlog_bytes + bytes > hub->options.backlog_bytes)
         return false;
     struct waiting *waiting = calloc(1, sizeof *waiting);
     if (waiting == NULL)

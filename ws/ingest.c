@@ -42,6 +42,7 @@ struct ingest {
     struct bucket allowance; /* events a second */
     struct batch *batch;     /* NULL: none */
     struct buf hand;         /* messages for which there was no room: u32 length, text … */
+    size_t counted;          /* of hand and batch, what the connection knows of */
 };
 
 struct ingest_door {
@@ -73,6 +74,16 @@ static struct ingest *ingest_of(struct websocket *ws)
 static void give_up(struct ingest *ingest, struct turn *turn)
 {
     websocket_abort(&ingest->ws, turn);
+}
+
+/* Behind whatever kept something or let go of it. */
+static void count_memory(struct ingest *ingest, struct turn *turn)
+{
+    size_t bytes = ingest->hand.capacity;
+    if (ingest->batch != NULL)
+        bytes += ingest->batch->memory.capacity;
+    if (!conn_count_memory(ingest->ws.wire.conn, &ingest->counted, bytes))
+        give_up(ingest, turn);
 }
 
 static void keep(struct ingest *ingest, struct turn *turn, struct span text)
@@ -317,13 +328,19 @@ static bool take_text(struct ingest *ingest, struct turn *turn, struct span text
 
 static bool ingest_message(struct websocket *ws, struct turn *turn, const struct message *message)
 {
-    return take_text(ingest_of(ws), turn, message->text);
+    bool taken = take_text(ingest_of(ws), turn, message->text);
+    if (UNLIKELY(!taken))
+        count_memory(ingest_of(ws), turn);
+    return taken;
 }
 
 static bool ingest_settle(struct websocket *ws, struct turn *turn)
 {
     struct ingest *ingest = ingest_of(ws);
-    return ingest->batch != NULL || settle_singles(ingest, turn);
+    bool settled = ingest->batch != NULL || settle_singles(ingest, turn);
+    if (UNLIKELY(!settled))
+        count_memory(ingest, turn);
+    return settled;
 }
 
 /* The messages in the hand once more; those for which there is still no room return to it. */
@@ -351,9 +368,9 @@ static bool ingest_resume(struct websocket *ws, struct turn *turn)
 {
     struct ingest *ingest = ingest_of(ws);
     (void)claim(ingest);
-    if (ingest->batch != NULL && !work_batch(ingest, turn))
-        return false;
-    return take_hand(ingest, turn);
+    bool done = (ingest->batch == NULL || work_batch(ingest, turn)) && take_hand(ingest, turn);
+    count_memory(ingest, turn);
+    return done;
 }
 
 /* ── Life ───────────────────────────────────────────────────────────────────────────────────── */
@@ -391,10 +408,10 @@ static void ingest_expired(struct websocket *ws, struct turn *turn)
 static void ingest_closed(struct websocket *ws, struct turn *turn, uint16_t code)
 {
     struct ingest *ingest = ingest_of(ws);
-    (void)turn;
     (void)code;
     end_batch(ingest);
     buf_fini(&ingest->hand);
+    count_memory(ingest, turn);
     free(ingest->principal);
     free(ingest);
 }

@@ -779,8 +779,15 @@ static void a_shard_that_does_not_read(void **state)
     hub_flush(house.hub[0], &house.turn[0]);
     assert_false(hub_is_dirty(house.hub[0]));
     assert_int_equal(hub_tick(house.hub[0], &house.turn[0]), 1000000);
+    answered[0] = '\0'; /* who asks now is answered all the same: he would wait for ever */
+    assert_int_not_equal(
+        hub_ask(house.hub[1], &house.turn[1], HUB_WHO, span_of_string(room), keep_answer, &house),
+        0);
+    hub_mail(house.hub[0], &house.turn[0]);
+    hub_flush(house.hub[0], &house.turn[0]);
     for (unsigned i = 0; i < 100; i++)
         hubs_turn(&house);
+    assert_string_equal(answered, "[\"u\"]");
     assert_in_range(good, 4097, 100000);
     struct buf wanted = {.max = 16 << 20};
     for (unsigned i = 0; i < good; i++)

@@ -517,6 +517,27 @@ static void gone_while_full(void **state)
     buf_fini(&in);
 }
 
+/* What is in the hand counts against what all connections may keep together. */
+static void memory_of_all(void **state)
+{
+    (void)state;
+    char text[2000];
+    snprintf(text, sizeof text,
+             "{\"type\":\"batch\",\"data\":[{\"type\":\"a\",\"data\":\"%01000d\"}]}", 0);
+    for (unsigned enough = 0; enough < 2; enough++) {
+        start(ACK_SPOOLED, 0);
+        conn.memory_max = enough == 0 ? 1000 : 10000;
+        say(text);
+        assert_int_equal(conn.aborted, enough == 0);
+        say(CART("1"));
+        fake.room = 100;
+        fake_open(&conn, &turn);
+        assert_int_equal(conn.memory, 0);
+        assert_int_equal(fake.taken, enough == 0 ? 0 : 2);
+        stop();
+    }
+}
+
 static void cut_anywhere(void **state)
 {
     (void)state;
@@ -623,6 +644,7 @@ int main(void)
         cmocka_unit_test(room_for_few),
         cmocka_unit_test(room_for_few_byte_by_byte),
         cmocka_unit_test(gone_while_full),
+        cmocka_unit_test(memory_of_all),
         cmocka_unit_test(cut_anywhere),
         cmocka_unit_test(token_expires),
         cmocka_unit_test(aborted_in_a_run),

@@ -48,6 +48,10 @@ await run({
     await refused(client, 'join-project', { projectId: 'theirs' }, 'UNAUTHORIZED');
     await refused(client, 'join-project', { projectId: 'nowhere' }, 'PROJECT_NOT_FOUND');
     await refused(client, 'join-project', { projectId: 'asleep' }, 'PROJECT_INACTIVE');
+    await refused(client, 'join-project', { projectId: 'x'.repeat(200) }, 'JOIN_FAILED');
+    await refused(client, 'join-project', { projectId: { id: 'mine' } }, 'JOIN_FAILED');
+    await refused(client, 'leave-project', {}, 'MISSING_PROJECT_ID');
+    await refused(client, 'leave-project', { projectId: ['mine'] }, 'LEAVE_FAILED');
     assert.ok(client.socket.connected);
   },
 
