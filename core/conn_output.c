@@ -49,10 +49,11 @@ static bool grow(struct conn *conn, size_t length)
     return true;
 }
 
+/* Who has nothing waiting is not too slow for it, however long it is. */
 static bool has_room(const struct conn *conn, size_t length)
 {
     size_t queued = conn_queued(conn), output_max = conn->shard->options.output_max;
-    return length <= output_max && queued <= output_max - length;
+    return queued == 0 || (length <= output_max && queued <= output_max - length);
 }
 
 static bool is_open(const struct conn *conn)

@@ -74,7 +74,7 @@ struct shard_options {
     unsigned connections_max;
     uint64_t finished_ns; /* how long a connection that has finished may wait for what it
                            * holds: limits.idle_ms; 0: as long as it takes */
-    size_t output_max;    /* bytes queued for one connection */
+    size_t output_max;    /* bytes queued for one connection, but for one longer piece */
     size_t input_max; /* bytes kept for a wire that needs more: the largest message it accepts */
     size_t connection_memory;  /* bytes of all connections' buffers of this shard together */
     unsigned busy_poll_us;     /* spin before sleeping when busy; 0: never */

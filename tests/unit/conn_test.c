@@ -381,6 +381,20 @@ static void test_lent(void **state)
     engine_stop(engine);
 }
 
+/* One answer that is longer than the limit leaves all the same: nobody has been slow yet. */
+static void test_long_answer(void **state)
+{
+    (void)state;
+    struct shard_options options = engine_options();
+    options.output_max = LENT_BYTES / 2;
+    struct engine *engine = engine_start(1, options, false);
+    int fd = client(engine, DOOR_LAST);
+    say(fd, "l", 1);
+    expect(fd, lent_bytes, LENT_BYTES);
+    close(fd);
+    engine_stop(engine);
+}
+
 /* Whoever goes away with lent bytes under way, or does not read them, returns them too. */
 static void test_lent_and_gone(void **state)
 {
@@ -468,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_holds_for_another_shard),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_long_answer),
         cmocka_unit_test(test_notify),
         cmocka_unit_test(test_lent),
         cmocka_unit_test(test_lent_and_gone),
