@@ -63,13 +63,13 @@ static void leave_idle(struct producer *producer)
         list_remove(&producer->idle);
 }
 
+/* It stands no longer among the idle. */
 static void forget(struct producers *producers, struct producer *producer)
 {
     if (producers->walk == &producer->order)
         producers->walk = producer->order.previous;
     list_remove(&producer->order);
     list_remove(&producer->link);
-    leave_idle(producer);
     free(producer);
     producers->count--;
 }
@@ -77,11 +77,14 @@ static void forget(struct producers *producers, struct producer *producer)
 static bool make_room(struct producers *producers, uint64_t now_ns)
 {
     while (producers->count >= producers->max) {
-        if (list_empty(&producers->idle))
+        struct list *link = list_take(&producers->idle);
+        if (link == NULL)
             return false;
-        struct producer *first = LIST_ENTRY(producers->idle.next, struct producer, idle);
-        if (now_ns - first->used_ns < PRODUCER_FORGET_NS)
+        struct producer *first = LIST_ENTRY(link, struct producer, idle);
+        if (now_ns - first->used_ns < PRODUCER_FORGET_NS) {
+            list_prepend(&producers->idle, link);
             return false;
+        }
         forget(producers, first);
     }
     return true;
