@@ -22,7 +22,8 @@ enum { LINKS_MAX = 1024, FILES_MAX = 64, TICK_MS = 20, BACKOFF_MS = 50, BACKOFF_
 /* A link and its socket. */
 struct line {
     struct send_link link;
-    int socket; /* -1: not connected */
+    int socket;                     /* -1: not connected */
+    const struct addrinfo *address; /* to be tried next */
     bool connecting;
     bool ever; /* was connected before */
     bool done;
@@ -43,12 +44,45 @@ struct sender {
     int64_t rate;
     int64_t patience_s;
     bool quiet, json, acks;
+    char trouble[128]; /* why a connection did not come about, or ended, the last time */
+    bool told;         /* that nobody was there yet */
+    char gave_up[256];
 };
 
 /* ── Sockets ────────────────────────────────────────────────────────────────────────────────── */
 
-static void lose(struct sender *sender, struct line *line)
+/* error 0: the server closed. Said once while nobody was ever there: a port may be mistyped. */
+static void note_trouble(struct sender *sender, const struct line *line, int error)
 {
+    snprintf(sender->trouble, sizeof sender->trouble, "%.64s:%.8s: %s", sender->options.host,
+             sender->options.port, error == 0 ? "it closed the connection" : strerror(error));
+    if (line->ever || sender->told)
+        return;
+    sender->told = true;
+    fprintf(stderr, "ringmain send: %s; trying again for %lld s (--patience)\n", sender->trouble,
+            (long long)sender->patience_s);
+}
+
+/* A host may have several addresses, such as ::1 and 127.0.0.1, and be listening on one of them.
+ * False: all have been tried, or this one was right. */
+static bool try_another(const struct sender *sender, struct line *line)
+{
+    bool failed = line->connecting || line->socket < 0;
+    line->connecting = false;
+    if (!failed)
+        return false;
+    line->address = line->address->ai_next;
+    if (line->address != NULL)
+        return true;
+    line->address = sender->address;
+    return false;
+}
+
+static void lose(struct sender *sender, struct line *line, int error)
+{
+    bool another = try_another(sender, line);
+    if (!line->link.hang_up && !another)
+        note_trouble(sender, line, error);
     if (line->socket >= 0)
         close(line->socket);
     line->socket = -1;
@@ -59,33 +93,33 @@ static void lose(struct sender *sender, struct line *line)
         line->backoff_ms = BACKOFF_MS;
     else if (line->backoff_ms < BACKOFF_MAX_MS)
         line->backoff_ms *= 2;
-    line->retry_ns = clock_mono_ns() + line->backoff_ms * 1000000ull;
-    (void)sender;
+    line->retry_ns = another ? 0 : clock_mono_ns() + line->backoff_ms * 1000000ull;
 }
 
 static void dial(struct sender *sender, struct line *line)
 {
-    const struct addrinfo *address = sender->address;
+    const struct addrinfo *address = line->address;
     int on = 1;
     line->socket = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (line->socket < 0) {
-        lose(sender, line);
+        lose(sender, line, errno);
         return;
     }
     setsockopt(line->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(line->socket, address->ai_addr, address->ai_addrlen) < 0 && errno != EINPROGRESS) {
-        lose(sender, line);
-        return;
-    }
     line->connecting = true;
+    if (connect(line->socket, address->ai_addr, address->ai_addrlen) < 0 && errno != EINPROGRESS) {
+        lose(sender, line, errno);
+    }
 }
 
 static void connected(struct sender *sender, struct line *line)
 {
     int error = 0;
     socklen_t length = sizeof error;
-    if (getsockopt(line->socket, SOL_SOCKET, SO_ERROR, &error, &length) < 0 || error != 0) {
-        lose(sender, line);
+    if (getsockopt(line->socket, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+        error = errno;
+    if (error != 0) {
+        lose(sender, line, error);
         return;
     }
     line->connecting = false;
@@ -104,7 +138,7 @@ static void write_out(struct sender *sender, struct line *line)
         if (wrote < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (wrote < 0) {
-            lose(sender, line);
+            lose(sender, line, errno);
             return;
         }
         line->sent += (size_t)wrote;
@@ -120,7 +154,7 @@ static void read_in(struct sender *sender, struct line *line)
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got <= 0) {
-        lose(sender, line);
+        lose(sender, line, got < 0 ? errno : 0);
         return;
     }
     uint64_t before = line->link.settled;
@@ -133,7 +167,7 @@ static void read_in(struct sender *sender, struct line *line)
         line->backoff_ms = 0;
     }
     if (line->link.hang_up && line->link.fatal[0] == '\0')
-        lose(sender, line);
+        lose(sender, line, 0);
 }
 
 /* ── Pace ───────────────────────────────────────────────────────────────────────────────────── */
@@ -316,7 +350,10 @@ static int turn(struct sender *sender, const char **fatal)
     }
     progress(sender, now_ns, busy == 0);
     if (busy > 0 && now_ns > sender->last_progress_ns + (uint64_t)sender->patience_s * 1000000000) {
-        *fatal = "no progress for too long (--patience): is the server there?";
+        snprintf(sender->gave_up, sizeof sender->gave_up, "no progress for %lld s (--patience)%s%s",
+                 (long long)sender->patience_s, sender->trouble[0] != '\0' ? ": " : "",
+                 sender->trouble);
+        *fatal = sender->gave_up;
         return -1;
     }
     return busy;
@@ -456,8 +493,10 @@ static int read_arguments(struct arguments *arguments, char **words)
         if ((result = take_option(arguments, option, line.value)) != 0)
             return result;
     }
-    if (arguments->files == 0)
-        return usage(stderr);
+    if (arguments->files == 0) {
+        fputs("ringmain send: no FILE is given; see --help\n", stderr);
+        return 2;
+    }
     static const char *const acks[] = {"none", "received", "spooled", "stored"};
     for (unsigned i = 0; i < COUNT_OF(acks); i++)
         if (strcmp(arguments->ack, acks[i]) == 0)
@@ -492,6 +531,9 @@ static int read_url(struct sender *sender, const char *url)
     sender->options.host = host;
     sender->options.port = colon == NULL ? sender->protocol->port : colon + 1;
     sender->options.path = path == NULL || path[1] == '\0' ? sender->protocol->path : path;
+    int64_t number; /* getaddrinfo() takes 99999 for 34463 */
+    if (!command_number(sender->options.port, 1, 65535, &number))
+        return wrong("--to: the port must be a number from 1 to 65535", url);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     int error = host == NULL ? EAI_MEMORY
                              : getaddrinfo(host, sender->options.port, &hints, &sender->address);
@@ -515,6 +557,7 @@ static bool prepare(struct sender *sender, const struct arguments *arguments)
     for (unsigned i = 0; i < links; i++) {
         struct line *line = &sender->line[i];
         line->socket = -1;
+        line->address = sender->address;
         line->link = (struct send_link){.protocol = sender->protocol,
                                         .options = &sender->options,
                                         .totals = &sender->totals,

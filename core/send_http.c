@@ -104,15 +104,13 @@ static void answer(struct send_link *link, unsigned status, struct span head, st
 
 static void input(struct send_link *link, uint64_t now_ns)
 {
+    if (!send_link_speaks_http(link))
+        return;
     const uint8_t *end = memmem(link->in.at, link->in.length, "\r\n\r\n", 4);
     if (end == NULL)
         return;
     struct span head = span_of(link->in.at, (size_t)(end - link->in.at) + 2);
     size_t total = head.length + 2 + number(field(head, "Content-Length"));
-    if (head.length < 12 || memcmp(head.at, "HTTP/1.1 ", 9) != 0) {
-        send_link_fail(link, "not an HTTP/1.1 server: it said %.*s", SPAN_ARGS(head));
-        return;
-    }
     if (link->in.length < total)
         return;
     unsigned status = (unsigned)strtoul((const char *)head.at + 9, NULL, 10);

@@ -19,6 +19,18 @@ static void sample(struct send_totals *totals, uint64_t ns)
     totals->latency_us[totals->latencies++ % SEND_LATENCIES] = (uint32_t)(ns / 1000);
 }
 
+bool send_link_speaks_http(struct send_link *link)
+{
+    static const char begin[] = "HTTP/1.1 ";
+    enum { SHOWN = 120 };
+    size_t there = link->in.length < sizeof begin - 1 ? link->in.length : sizeof begin - 1;
+    if (there == 0 || memcmp(link->in.at, begin, there) == 0)
+        return there == sizeof begin - 1;
+    size_t shown = link->in.length < SHOWN ? link->in.length : SHOWN;
+    send_link_fail(link, "not an HTTP/1.1 server: it said %.*s", (int)shown, link->in.at);
+    return false;
+}
+
 void send_link_settle(struct send_link *link, uint64_t settled, uint64_t now_ns)
 {
     if (settled <= link->settled)

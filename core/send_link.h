@@ -80,6 +80,8 @@ void send_link_settle(struct send_link *link, uint64_t settled, uint64_t now_ns)
 void send_link_reject(struct send_link *link, uint64_t count, struct span reason);
 /* What was refused and what was known, as an answer to a batch says: "rejected", "duplicates". */
 void send_link_count(struct send_link *link, struct span answer);
+/* Does what came in begin as an HTTP answer? False: not yet; or never, and the link has failed. */
+NODISCARD bool send_link_speaks_http(struct send_link *link);
 void send_link_fail(struct send_link *link, const char *format, ...) PRINTF_LIKE(2, 3);
 /* The number behind a name in a JSON object of the server's; 0 if absent. */
 uint64_t send_number(struct span object, const char *name);

@@ -9,14 +9,20 @@
 
 #include <stdio.h>
 
+enum { PRODUCER_BYTES = 4096 }; /* the server takes fewer, and says so */
+
 static void start(struct send_link *link)
 {
     const struct send_options *options = link->options;
     link->duplicates_here = 0;
-    bool put = buf_print(&link->out, "{\"hello\":{\"producer\":\"%s-%u\",\"ack\":\"%s\"",
-                         options->producer, link->number, options->ack);
+    struct buf name = {.max = PRODUCER_BYTES};
+    bool put = buf_print(&name, "%s-%u", options->producer, link->number) &&
+               buf_print(&link->out, "{\"hello\":{\"ack\":\"%s\",\"producer\":", options->ack) &&
+               buf_put_json(&link->out, buf_span(&name));
+    buf_fini(&name);
     if (options->token != NULL)
-        put = put && buf_print(&link->out, ",\"token\":\"%s\"", options->token);
+        put = put && buf_put(&link->out, ",\"token\":", 9) &&
+              buf_put_json(&link->out, span_of_string(options->token));
     if (!put || !buf_put(&link->out, "}}\n", 3))
         send_link_fail(link, "no memory");
 }
@@ -71,7 +77,7 @@ static void line(struct send_link *link, struct span text, uint64_t now_ns)
 static void input(struct send_link *link, uint64_t now_ns)
 {
     size_t used = 0;
-    for (;;) {
+    while (link->fatal[0] == '\0') {
         const uint8_t *at = link->in.at + used;
         const uint8_t *newline =
             link->in.length == used ? NULL : memchr(at, '\n', link->in.length - used);

@@ -104,11 +104,21 @@ static void message(struct send_link *link, struct span text, uint64_t now_ns)
         send_link_fail(link, "refused: %.*s", SPAN_ARGS(value.text));
 }
 
+/* RFC 6455 7.4.1: what is wrong with us would be so again; all else may pass. */
+static void closed(struct send_link *link, struct span payload)
+{
+    unsigned code = payload.length < 2 ? 1005 : (unsigned)payload.at[0] << 8 | payload.at[1];
+    struct span reason = payload.length < 2 ? SPAN("") : span_from(payload, 2);
+    link->hang_up = true;
+    if (code == 1002 || code == 1003 || (code >= 1007 && code <= 1010))
+        send_link_fail(link, "closed with %u: %.*s", code, SPAN_ARGS(reason));
+}
+
 static void control(struct send_link *link, const struct frame *frame, const uint8_t *payload)
 {
     struct buf answer = {.max = FRAME_CONTROL_MAX};
     if (frame->opcode == FRAME_CLOSE) {
-        link->hang_up = true;
+        closed(link, span_of(payload, (size_t)frame->length));
     } else if (frame->opcode == FRAME_PING && (!buf_put(&answer, payload, (size_t)frame->length) ||
                                                !put_frame(&link->out, FRAME_PONG, &answer))) {
         send_link_fail(link, "no memory");
@@ -120,7 +130,7 @@ static void control(struct send_link *link, const struct frame *frame, const uin
 static bool upgraded(struct send_link *link)
 {
     const uint8_t *end = memmem(link->in.at, link->in.length, "\r\n\r\n", 4);
-    if (end == NULL)
+    if (!send_link_speaks_http(link) || end == NULL)
         return false;
     if (memcmp(link->in.at, "HTTP/1.1 101", 12) != 0) {
         send_link_fail(link, "refused: %.*s", SPAN_ARGS(buf_span(&link->in)));

@@ -138,7 +138,9 @@ static bool split_url(const char *url, struct follower *follower)
     bool brackets = url[0] == '[' && host > 2;
     follower->host = strndup(url + brackets, host - 2 * brackets);
     follower->port = colon == NULL ? strdup("8080") : strndup(colon + 1, length - host - 1);
-    return follower->host != NULL && follower->port != NULL && follower->port[0] != '\0';
+    int64_t number; /* getaddrinfo() takes 99999 for 34463 */
+    return follower->host != NULL && follower->port != NULL &&
+           command_number(follower->port, 1, 65535, &number);
 }
 
 /* ── The request ────────────────────────────────────────────────────────────────────────────── */
@@ -327,7 +329,7 @@ int tail_main(char **words)
         arguments.token = NULL;
     struct follower follower = {.arguments = &arguments, .colours = isatty(1) == 1};
     if (!split_url(arguments.to, &follower))
-        result = wrong("--to must be ws://HOST:PORT") - 1;
+        result = wrong("--to must be ws://HOST:PORT, with a port from 1 to 65535") - 1;
     else
         catch_signals();
     if (result == 0)

@@ -139,6 +139,8 @@ static enum tail_result upgrade(struct tail_socket *tail, char *why)
         enum tail_result result = read_more(tail, why);
         if (result != TAIL_OK)
             return result;
+        if (memcmp(tail->in.at, "HTTP/", tail->in.length < 5 ? tail->in.length : 5) != 0)
+            return say(TAIL_REFUSED, why, "this is no HTTP server");
         end = memmem(tail->in.at, tail->in.length, "\r\n\r\n", 4);
     }
     size_t head = (size_t)(end - tail->in.at) + 4;
