@@ -509,6 +509,48 @@ static void counts(void **state)
     close_all();
 }
 
+static void take_of(const char *user)
+{
+    char text[400];
+    snprintf(text, sizeof text, "{\"type\":\"t\",\"userId\":\"%s\",\"sessionId\":\"%s\"}", user,
+             user);
+    take(text);
+}
+
+static bool has_events(const char *user, const char *total)
+{
+    struct buf json = {.max = 65536};
+    bool has = dashboard_put(dashboard, &house.turn[0], span_of_string(user), &json) &&
+               memmem(json.at, json.length, total, strlen(total)) != NULL;
+    buf_fini(&json);
+    return has;
+}
+
+/* Ids of every length, and such as differ in one byte wherever it stands. */
+static void told_apart(void **state)
+{
+    (void)state;
+    users_kept = 16384;
+    with_dashboards = true;
+    open_all(1, LIVE_SPOOLED, 1 << 20);
+    for (size_t length = 1; length <= EVENT_TEXT_MAX; length++) {
+        char user[EVENT_TEXT_MAX + 1] = "", other[EVENT_TEXT_MAX + 1];
+        memset(user, 'u', length);
+        take_of(user);
+        for (size_t at = 0; at < length; at++) {
+            strcpy(other, user);
+            other[at] = 'v';
+            take_of(other);
+            if (!has_events(other, "\"totalEvents\":1,"))
+                fail_msg("%zu bytes, byte %zu", length, at);
+        }
+        if (!has_events(user, "\"totalEvents\":1,"))
+            fail_msg("%zu bytes", length);
+    }
+    users_kept = 1024;
+    close_all();
+}
+
 static void forgotten_users(void **state)
 {
     (void)state;
@@ -551,6 +593,7 @@ int main(void)
         cmocka_unit_test(messages_that_are_not_kept),
         cmocka_unit_test(dashboards),
         cmocka_unit_test(counts),
+        cmocka_unit_test(told_apart),
         cmocka_unit_test(forgotten_users),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
