@@ -19,6 +19,7 @@ from kit import PATIENCE, case, database, finish, holds, metrics, same, until, u
 
 MANY = int(sys.argv[1])
 EACH, SAYINGS = 8, 20
+DOORS = 2  # TCP and HTTP
 HTTP, TCP = (os.environ[name].rsplit(":", 1) for name in ("HTTP", "TCP"))
 
 
@@ -105,6 +106,15 @@ class Subscriber(Client):
         return self.heard >= self.last
 
 
+class Newcomer(Subscriber):
+    """Hears what is said from some time on."""
+
+    def told(self, message):
+        number = json.loads(message)["data"]
+        holds(self.heard in (0, number - 1), self.number, self.heard, number)
+        self.heard = number
+
+
 def hear_until(clients, condition):
     """Whoever has something to hear hears it, until the condition holds for all."""
     waiting = {client for client in clients if not condition(client)}
@@ -169,16 +179,25 @@ def subscribers():
         hear_until(crowd, Subscriber.done)
     with case("overflow: the queue did overflow"):
         holds(received()[1] > before, before)
-    with case("overflow: half of them are gone in the middle of it; the others hear on"):
-        gone, stay = crowd[::2], crowd[1::2]
+    with case("overflow: half of them are gone in the middle of it, and as many come; the others hear on"):
+        gone, stay, come = crowd[::2], crowd[1::2], []
         for number in range(SAYINGS):
             publish(SAYINGS + number + 1)
             for client in gone[number * MANY // 2 // SAYINGS:(number + 1) * MANY // 2 // SAYINGS]:
                 reset(client)
+                come.append(Newcomer(client.number))
         for client in stay:
             client.last += SAYINGS
         hear_until(stay, Subscriber.done)
+        hear_until(come, lambda client: client.upgraded)
+        stay += come
         connections(len(stay))
+    with case("overflow: accepts ended by it too, and were armed again"):
+        now = metrics()
+        same(now["ringmain_accept_errors_total"], 0)
+        armed = now['ringmain_ring_armed_total{request="accept"}']
+        print("# %d accepts ended and were armed again" % (armed - DOORS))
+        holds(armed > DOORS, armed)
     with case("overflow: it stops while they are there, and tells each"):
         os.kill(int(os.environ["PID"]), signal.SIGTERM)
         hear_until(stay, lambda client: client.ended)
