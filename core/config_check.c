@@ -46,11 +46,12 @@ static void check_limits(struct check *check, const struct config *config)
     demand(
         check, config->limits_event_bytes <= config->limits_message_bytes,
         "limits.message_bytes must be at least limits.event_bytes: no event would fit a message");
-    demand(check, config->limits_body_bytes <= config->limits_connection_memory,
-           "limits.connection_memory must be at least limits.body_bytes: one body has to fit");
     demand(
-        check, config->limits_message_bytes <= config->limits_connection_memory,
-        "limits.connection_memory must be at least limits.message_bytes: one message has to fit");
+        check, config->limits_body_bytes <= config->limits_connection_memory / 2,
+        "limits.connection_memory must be at least twice limits.body_bytes: one body has to fit");
+    demand(check, config->limits_message_bytes <= config->limits_connection_memory / 2,
+           "limits.connection_memory must be at least twice limits.message_bytes: one message has "
+           "to fit");
     demand(check, config->limits_output_bytes <= config->limits_connection_memory,
            "limits.connection_memory must be at least limits.output_bytes");
 }

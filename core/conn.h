@@ -108,7 +108,10 @@ void conn_notify(struct conn *conn);
 
 /* What a wire keeps for its connection besides, such as a message that has not come whole yet: `bytes` in
  * all, *counted of which it has said before. False: that would be more than limits.connection_memory for
- * all connections of the shard, and nothing changed. Less is always true; 0 in `fini` at the latest. */
+ * all connections of the shard, and nothing changed. The last quarter of it is only for those that keep
+ * no more than CONN_MEMORY_SMALL: whoever sends much leaves room for those who do not. Less is always
+ * true; 0 in `fini` at the latest. */
+enum { CONN_MEMORY_SMALL = 65536 };
 bool conn_count_memory(struct conn *conn, size_t *counted, size_t bytes);
 
 /* False: no memory for it (nothing was held). */

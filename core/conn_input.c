@@ -166,7 +166,10 @@ static bool spill_room(struct conn *conn, size_t more)
 bool conn_count_memory(struct conn *conn, size_t *counted, size_t bytes)
 {
     struct shard *shard = conn->shard;
-    if (bytes > *counted && bytes - *counted > shard->options.connection_memory - shard->counted)
+    size_t most = shard->options.connection_memory;
+    if (bytes > CONN_MEMORY_SMALL)
+        most -= most / 4;
+    if (bytes > *counted && shard->counted + (bytes - *counted) > most)
         return false;
     shard->counted += bytes - *counted;
     *counted = bytes;

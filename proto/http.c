@@ -390,8 +390,10 @@ static void after_input(struct http *http, struct turn *turn)
 {
     bool body = http->phase == HTTP_BODY, goes_on = body || http->phase == HTTP_PARKED;
     if (goes_on &&
-        (!keep_head(http) || (body && !http_body_keep(&http->body)) || !count_memory(http)))
+        (!keep_head(http) || (body && !http_body_keep(&http->body)) || !count_memory(http))) {
+        count(turn->counters, COUNT_CONNECTIONS_OVERRUN, 1);
         http_fail(http, turn, 503, "OVERLOADED", "no memory");
+    }
     bool head = http->phase == HTTP_HEAD && http_head_begun(http->head);
     if (http->begun_ns == 0 && (body || head))
         http->begun_ns = turn->now_ns;

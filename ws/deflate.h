@@ -33,6 +33,8 @@ enum deflate_fault {
 struct inflater;
 struct deflater;
 
+enum { INFLATER_BYTES = 48 * 1024 }; /* what one costs, about: zlib's window and tables */
+
 /*
  * The next piece of a compressed message, of any length; what it yields is put behind `out`, which
  * is the message: out->max is the longest that is allowed. `last`: the message ends with this

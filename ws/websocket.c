@@ -30,10 +30,17 @@ static struct websocket *websocket_of(struct wire *wire)
     return LIST_ENTRY(wire, struct websocket, wire);
 }
 
+/* False: more than there is for all connections. */
+static bool count_memory(struct websocket *ws)
+{
+    size_t inflater = ws->inflater != NULL ? INFLATER_BYTES : 0;
+    return conn_count_memory(ws->wire.conn, &ws->counted, ws->gather.capacity + inflater);
+}
+
 static void drop_gathered(struct websocket *ws)
 {
     buf_fini(&ws->gather);
-    (void)conn_count_memory(ws->wire.conn, &ws->counted, 0);
+    (void)count_memory(ws);
 }
 
 /* The end: what was being gathered is of no use any more. */
@@ -154,6 +161,12 @@ static ptrdiff_t refuse_piece(struct websocket *ws, struct turn *turn, int fault
     return fail(ws, turn, CLOSE_INTERNAL_ERROR, "out of memory");
 }
 
+static ptrdiff_t overrun(struct websocket *ws, struct turn *turn)
+{
+    count(turn->counters, COUNT_CONNECTIONS_OVERRUN, 1);
+    return fail(ws, turn, CLOSE_TRY_AGAIN_LATER, "no memory for the message");
+}
+
 /* Is what came behind `before` still text? Asked before any other fault is told: it came first. */
 static bool is_still_text(struct websocket *ws, size_t before)
 {
@@ -171,13 +184,13 @@ static ptrdiff_t payload(struct websocket *ws, struct turn *turn, uint8_t *at, s
     ws->mask = frame_mask_at(ws->mask, here);
     bool last = here == ws->left && ws->final;
     int fault = keep(ws, at, here, last);
-    bool fits = conn_count_memory(ws->wire.conn, &ws->counted, ws->gather.capacity);
+    bool fits = count_memory(ws);
     if (!is_still_text(ws, before))
         return fail(ws, turn, CLOSE_INVALID_DATA, "text is not UTF-8");
     if (fault != DEFLATE_OK)
         return refuse_piece(ws, turn, fault);
     if (!fits)
-        return fail(ws, turn, CLOSE_TRY_AGAIN_LATER, "no memory for the message");
+        return overrun(ws, turn);
     ws->left -= here;
     ws->in_frame = ws->left > 0;
     if (last && hand_on_gathered(ws, turn) == STEP_OVER)

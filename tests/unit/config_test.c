@@ -368,7 +368,7 @@ static void test_rules_between_options(void **state)
     expect_error(f, "listen.tcp = 7070: must be an address and a port");
     expect_error(f, "listen.http = ::1:80: must be");
     expect_error(f, "postgres.retry_min_ms must not be above postgres.retry_max_ms");
-    expect_error(f, "limits.connection_memory must be at least limits.body_bytes");
+    expect_error(f, "limits.connection_memory must be at least twice limits.body_bytes");
     assert_int_equal(load(f, (struct sources){.overrides = {"limits.completions=512"}}), -EINVAL);
     expect_error(f, "limits.completions = 512: must be a power of two from 1024, or 0");
     assert_int_equal(load(f, (struct sources){.overrides = {"limits.completions=2048"}}), 0);

@@ -161,6 +161,35 @@ static void test_no_memory(void **state)
     engine_stop(engine);
 }
 
+static void asks(int fd, const char *text, const char *answers)
+{
+    say(fd, text, strlen(text));
+    expect(fd, answers, strlen(answers));
+}
+
+/* What wires keep of long messages leaves a quarter for the short ones. */
+static void test_memory_of_all(void **state)
+{
+    (void)state;
+    struct shard_options options = engine_options();
+    options.connection_memory = 8 << 20;
+    struct engine *engine = engine_start(1, options, false);
+    int one = client(engine, DOOR_LAST), two = client(engine, DOOR_LAST);
+    int small = client(engine, DOOR_LAST);
+    asks(one, "++++", "yyyy");
+    asks(two, "+++", "yyn");
+    asks(one, "-+", "yy");
+    asks(two, "++++*", "yyynn");
+    asks(small, "**+-*", "ynnyy");
+    asks(two, "echo", "echo");
+    close(two); /* all that it kept may be kept by others */
+    EVENTUALLY(engine->wires == 2);
+    asks(one, "++++++", "yyyynn");
+    close(small);
+    close(one);
+    engine_stop(engine);
+}
+
 /* What was sent before the end of the stream is answered, and then the server closes too. */
 static void test_half_close(void **state)
 {
@@ -473,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_message_cut_at_every_byte),
         cmocka_unit_test(test_message_too_long),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_memory_of_all),
         cmocka_unit_test(test_half_close),
         cmocka_unit_test(test_half_close_is_bounded),
         cmocka_unit_test(test_finish_lingers),

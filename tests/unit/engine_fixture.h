@@ -29,7 +29,8 @@ enum door {
     DOOR_MOVE,   /* 'a' … 'h': to shard 0 … 7, where the rest of the bytes comes back */
     DOOR_SINK,   /* counts */
     DOOR_LAST,   /* echoes; 'q' says bye and finishes; 'u' becomes DOOR_LENGTH's wire; 'd': a
-                    deadline; 'l' is answered with 5,000 bytes that are lent */
+                    deadline; 'l' is answered with 5,000 bytes that are lent; '+' keeps a MiB more
+                    and '*' 60 KiB, and says y or n; '-' lets go of all of it */
     DOORS
 };
 
@@ -57,6 +58,7 @@ struct test_wire {
     struct wire wire;
     struct cardboard *house;
     enum door door;
+    size_t counted; /* conn_count_memory() */
 };
 
 static inline struct test_wire *test_wire(struct wire *wire)
@@ -142,6 +144,12 @@ static inline ptrdiff_t input_move(struct wire *wire, struct turn *turn, const u
     return (ptrdiff_t)length;
 }
 
+static inline void keep(struct test_wire *wire, struct turn *turn, size_t bytes)
+{
+    bool may = conn_count_memory(wire->wire.conn, &wire->counted, bytes);
+    send_or_abort(&wire->wire, turn, may ? "y" : "n", 1);
+}
+
 static inline ptrdiff_t input_last(struct wire *wire, struct turn *turn, const uint8_t *at,
                                    size_t length)
 {
@@ -159,6 +167,12 @@ static inline ptrdiff_t input_last(struct wire *wire, struct turn *turn, const u
     }
     if (at[0] == 'l')
         lend(wire, turn);
+    else if (at[0] == '+')
+        keep(test_wire(wire), turn, test_wire(wire)->counted + (1 << 20));
+    else if (at[0] == '*')
+        keep(test_wire(wire), turn, test_wire(wire)->counted + 61440);
+    else if (at[0] == '-')
+        keep(test_wire(wire), turn, 0);
     else if (at[0] == 'n') /* with nothing queued: nothing; else "w" once all has left */
         conn_notify(wire->conn);
     else if (at[0] == 'd')
@@ -228,6 +242,7 @@ static inline void test_drain(struct wire *wire, struct turn *turn)
 static inline void test_fini(struct wire *wire, struct turn *turn)
 {
     (void)turn;
+    (void)conn_count_memory(wire->conn, &test_wire(wire)->counted, 0);
     test_wire(wire)->house->engine->wires--;
     test_wire(wire)->door = DOORS;
     free(wire);
@@ -244,7 +259,7 @@ static inline struct wire *wire_make(struct cardboard *house, struct conn *conn,
                                         .fini = test_fini};
     struct test_wire *wire = calloc(1, sizeof *wire);
     must(wire);
-    *wire = (struct test_wire){{&ops, conn}, house, door};
+    *wire = (struct test_wire){{&ops, conn}, house, door, 0};
     house->engine->wires++;
     return &wire->wire;
 }

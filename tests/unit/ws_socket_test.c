@@ -335,6 +335,12 @@ static void memory_of_all(void **state)
     assert_int_equal(conn.memory, 0);
     stop();
     buf_fini(&in);
+    in = one(FRAME_BINARY | FRAME_RSV1, "\xf2\x48", 2);
+    start(&packed);
+    feed(&in, 0, false);
+    assert_true(conn.memory > INFLATER_BYTES);
+    stop();
+    buf_fini(&in);
 }
 
 static void closed_with(const char *payload, size_t length, unsigned close_sent)
