@@ -208,6 +208,7 @@ static void adopt_limits(struct gateway *gateway, const struct config *config)
     gateway->tcp.ack_interval_ns = ns_of(config->tcp_ack_interval_ms);
     gateway->tcp.hello_ns = ns_of(config->limits_header_ms);
     gateway->tcp.idle_ns = ns_of(config->limits_idle_ms);
+    gateway->tcp.leeway_ns = ns_of(config->auth_leeway_s * 1000);
     gateway->tcp.rate = events_rate(config);
     gateway->http_ingest.events_per_second = (uint64_t)config->limits_events_per_second;
     gateway->http.body_bytes = (size_t)config->limits_body_bytes;

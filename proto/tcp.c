@@ -81,6 +81,8 @@ static void set_deadline(struct tcp *tcp, struct turn *turn)
         at = tcp->acked_ns + tcp->house->ack_interval_ns;
     else if (tcp->begun_ns > 0)
         at = tcp->begun_ns + tcp->house->hello_ns;
+    if (tcp->expires_ns > 0 && tcp->expires_ns < at)
+        at = tcp->expires_ns;
     conn_deadline(tcp->wire.conn, turn, at);
 }
 
@@ -97,9 +99,14 @@ static void ack_when_due(struct tcp *tcp, struct turn *turn)
 static void deadline(struct wire *wire, struct turn *turn)
 {
     struct tcp *tcp = mine(wire);
+    bool expired = tcp->expires_ns > 0 && turn->now_ns >= tcp->expires_ns;
+    tcp->finishing |= expired;
     ack_when_due(tcp, turn);
     uint64_t quiet_ns = turn->now_ns - tcp->active_ns;
-    if (tcp->begun_ns > 0 && turn->now_ns - tcp->begun_ns >= tcp->house->hello_ns) {
+    if (expired) {
+        (void)tcp_say_error(tcp, turn, EVENT_UNAUTHORIZED, "token: it has expired");
+        conn_finish(wire->conn, turn);
+    } else if (tcp->begun_ns > 0 && turn->now_ns - tcp->begun_ns >= tcp->house->hello_ns) {
         (void)tcp_say_error(tcp, turn, EVENT_INVALID_JSON,
                             "the first line did not come to its end");
         conn_finish(wire->conn, turn);
@@ -186,7 +193,8 @@ static void charge(struct tcp *tcp, struct turn *turn, unsigned values)
 static bool flush(struct tcp *tcp, struct turn *turn, unsigned events, unsigned *taken)
 {
     struct tcp_house *house = tcp->house;
-    struct source source = {tcp->principal, tcp->producer, COUNT_EVENTS_RECEIVED_TCP, NULL, {NULL, 0}};
+    struct source source = {
+        tcp->principal, tcp->producer, COUNT_EVENTS_RECEIVED_TCP, NULL, {NULL, 0}};
     const struct stream *streams[INTAKE_MAX];
     *taken = 0;
     if (events == 0)
@@ -396,6 +404,8 @@ static ptrdiff_t first_line(struct tcp *tcp, struct turn *turn, struct span run)
         if (why[0] != '\0')
             return tcp_say_error(tcp, turn, EVENT_INVALID_FIELD, why);
         ptrdiff_t result = tcp_greet(tcp, turn, &hello);
+        if (tcp->expires_ns > 0)
+            set_deadline(tcp, turn);
         return result != 0 ? result : (ptrdiff_t)used;
     }
     return tcp_admit(tcp, turn, (struct span){0});

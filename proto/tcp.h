@@ -15,7 +15,7 @@
  * Where duplicates were among them, the acknowledgement says how many on this connection:
  * {"ack":43,"duplicates":2}. Without a hello nothing is acknowledged, and what is refused is still
  * named. A refused value counts. Blank lines do not. A bad hello, a frame that breaks the protocol,
- * or no permission: an {"error":{…}} line, then close.
+ * no permission, or a token that expires meanwhile: an {"error":{…}} line, then close.
  */
 #ifndef PROTO_TCP_H
 #define PROTO_TCP_H
@@ -32,6 +32,7 @@ struct tcp_house {
     uint64_t ack_interval_ns;
     uint64_t hello_ns;       /* time to finish a first line that has begun */
     uint64_t idle_ns;        /* time without any input or acknowledgement */
+    uint64_t leeway_ns;      /* auth.leeway_s */
     struct bucket_rate rate; /* events a connection may send */
     /* Room for one group of events: too large to have
      * one a connection, needed only inside a call. */

@@ -22,6 +22,8 @@ ptrdiff_t tcp_admit(struct tcp *tcp, struct turn *turn, struct span token)
     if (verified != 0)
         return tcp_say_error(tcp, turn, EVENT_UNAUTHORIZED, why);
     tcp->principal = principal_copy(&found);
+    tcp->expires_ns =
+        principal_expires_ns(tcp->principal, turn->now_ns, turn->wall_us, tcp->house->leeway_ns);
     return tcp->principal != NULL ? 0 : tcp_say_error(tcp, turn, EVENT_OVERLOADED, "no memory");
 }
 

@@ -36,6 +36,7 @@ struct tcp {
     uint64_t duplicates; /* among the values judged on this connection … */
     uint64_t released_duplicates; /* … and among the released ones */
     uint64_t active_ns;           /* last input */
+    uint64_t expires_ns;          /* its token does; 0: never */
     uint64_t begun_ns; /* when a first line began that has not come to its end; 0: none */
     struct bucket allowance;
     struct hold due; /* what the values since the last hold wait for */

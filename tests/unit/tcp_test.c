@@ -23,9 +23,11 @@ static int verify(void *self, struct turn *now, struct span token, const char *p
     (void)self;
     (void)now;
     (void)peer;
-    *out = (struct principal){.user_id = "u1"};
+    *out = (struct principal){.user_id = "u1", .expires_s = span_is(token, "soon") ? 11 : 0};
     snprintf(why, 128, "token expired");
-    return span_is(token, "good") ? 0 : span_is(token, "often") ? -EAGAIN : -EACCES;
+    return span_is(token, "good") || span_is(token, "soon") ? 0
+           : span_is(token, "often")                        ? -EAGAIN
+                                                            : -EACCES;
 }
 
 static struct admission admission = {.verify = verify};
@@ -54,6 +56,7 @@ static void begin(void)
                                .shard = FAKE_SHARD,
                                .ack_interval_ns = 5000000,
                                .hello_ns = 1000000000,
+                               .leeway_ns = 1000000000,
                                .idle_ns = 60000000000};
     admission.required = false;
     fake_init(&conn);
@@ -299,6 +302,27 @@ static void nobody_without_a_token(void **state)
     admission.required = true;
     say("{\"hello\":{\"token\":\"good\"}}\n{\"type\":\"a\"}\n");
     expect_seen("a//\n");
+    end();
+}
+
+/* A token that expires while its producer speaks: it is told, acknowledged what it sent, and closed. */
+static void a_token_expires(void **state)
+{
+    (void)state;
+    begin();
+    say("{\"hello\":{\"token\":\"soon\",\"ack\":\"spooled\"}}\n");
+    assert_int_equal(conn.deadline_ns, turn.now_ns + 12000000000);
+    fake_forget(&conn);
+    turn.now_ns += 11900000000;
+    say("{\"type\":\"a\"}\n");
+    fake_release(&conn, &turn, 1);
+    conn.wire->ops->deadline(conn.wire, &turn);
+    assert_false(conn.finished);
+    turn.now_ns += 100000000;
+    conn.wire->ops->deadline(conn.wire, &turn);
+    assert_true(conn.finished);
+    expect_said("{\"ack\":1}");
+    expect_said("{\"error\":{\"code\":\"UNAUTHORIZED\",\"message\":\"token: it has expired\"}}");
     end();
 }
 
@@ -553,6 +577,7 @@ int main(void)
         cmocka_unit_test(too_large_by_its_length),
         cmocka_unit_test(bad_hellos),
         cmocka_unit_test(nobody_without_a_token),
+        cmocka_unit_test(a_token_expires),
         cmocka_unit_test(no_room),
         cmocka_unit_test(too_fast),
         cmocka_unit_test(a_hello_by_drops),
