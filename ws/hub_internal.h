@@ -299,8 +299,9 @@ bool log_reaches_back(const struct hub *hub, uint64_t hash, uint64_t number);
 struct amount {
     size_t messages, bytes;
 };
-/* Adds those of the room that came after `number`; their numbers go to `out`, if there is one. */
-void log_collect(const struct hub_log *log, const struct room *room, uint64_t number, uint64_t *out,
+/* Adds those of the room that came after `number`, and goes no further once they do not fit; their
+ * numbers go to `out`, if there is one. */
+void log_collect(const struct hub *hub, const struct room *room, uint64_t number, uint64_t *out,
                  struct amount *amount);
 bool log_amount_fits(const struct hub *hub, const struct amount *amount);
 void log_sort(uint64_t *numbers, size_t numbers_count);

@@ -143,22 +143,24 @@ bool log_reaches_back(const struct hub *hub, uint64_t hash, uint64_t number)
            (number >= log->first || forgotten->in_time <= number);
 }
 
-void log_collect(const struct hub_log *log, const struct room *room, uint64_t number, uint64_t *out,
-                 struct amount *amount)
-{
-    for (uint64_t i = room->newest; i > number && i >= log->first; i = at(log, i)->previous) {
-        if (out != NULL)
-            out[amount->messages] = i;
-        amount->messages++;
-        amount->bytes += log_dispatch(log, i)->letter.bytes;
-    }
-}
-
 /* The other half is for what is said meanwhile, or comes from another shard. */
 bool log_amount_fits(const struct hub *hub, const struct amount *amount)
 {
     return amount->messages <= hub->options.queue_messages / 2 &&
            amount->bytes <= hub->options.queue_bytes / 2;
+}
+
+void log_collect(const struct hub *hub, const struct room *room, uint64_t number, uint64_t *out,
+                 struct amount *amount)
+{
+    const struct hub_log *log = &hub->log;
+    for (uint64_t i = room->newest; i > number && i >= log->first && log_amount_fits(hub, amount);
+         i = at(log, i)->previous) {
+        if (out != NULL)
+            out[amount->messages] = i;
+        amount->messages++;
+        amount->bytes += log_dispatch(log, i)->letter.bytes;
+    }
 }
 
 static int by_number(const void *one, const void *other)
@@ -188,7 +190,7 @@ static struct amount collect_all(const struct hub *hub, const struct peer *peer,
     struct amount found = {0, 0};
     for (struct list *link = peer->memberships.next; link != &peer->memberships; link = link->next)
         if (member_at(link)->encoding == encoding)
-            log_collect(&hub->log, member_at(link)->room, number, out, &found);
+            log_collect(hub, member_at(link)->room, number, out, &found);
     return found;
 }
 

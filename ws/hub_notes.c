@@ -89,7 +89,7 @@ static struct amount collect(const struct hub *hub, const char *rooms, uint64_t 
                 ? hub_find_room(hub, name.hash, span_of(name.text, name.length))
                 : NULL;
         if (room != NULL)
-            log_collect(&hub->log, room, number, out, &found);
+            log_collect(hub, room, number, out, &found);
     }
     return found;
 }
