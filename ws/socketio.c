@@ -110,10 +110,7 @@ static void break_off(struct socketio_client *client, struct turn *turn)
 static void take_connect(struct socketio_client *client, struct turn *turn,
                          struct socketio_namespace *namespace, const struct socketio_packet *packet)
 {
-    if (namespace == NULL && engineio_protocol(client->session) == 3)
-        socketio_send(client, turn, SOCKETIO_CONNECT_ERROR, packet->namespace,
-                      SPAN("\"Invalid namespace\""));
-    else if (namespace == NULL)
+    if (namespace == NULL) /* an object in EIO 3 too, as the reference server has it */
         socketio_send(client, turn, SOCKETIO_CONNECT_ERROR, packet->namespace,
                       SPAN("{\"message\":\"Invalid namespace\"}"));
     else

@@ -325,11 +325,11 @@ async function old() {
         assert.equal((await client.say('send_message', { roomId: room, message: 'old' })).status, 'accepted');
         assert.equal((await client.next('chat_message')).message, 'old');
       });
-  await test('protocol 4 by hand: the main namespace by itself, ERROR as a text, a token in the namespace', async (keep) => {
+  await test('protocol 4 by hand: the main namespace by itself, what it is refused for as a text, a token in the namespace', async (keep) => {
     const raw = await Raw.open(keep, '', 3);
     assert.equal(await raw.next(), '44"Unauthorized: no token"');
     raw.send('40/random');
-    assert.equal(await raw.next(), '44/random,"Invalid namespace"');
+    assert.equal(await raw.next(), '44/random,{"message":"Invalid namespace"}');
     raw.send(`40/ws?x=1&token=${mint('u')},`);
     assert.equal(await raw.next(), '40/ws,');
     assert.match(await raw.next(), /^42\/ws,\["connected",\{/);
