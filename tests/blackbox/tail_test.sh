@@ -73,12 +73,12 @@ like "and said what happened" 'connecting again' "$(cat "$TMP/again.err")"
 follower=$!
 check "a fourth one is connected" until_true 20 watching "$TMP/end.err"
 exposed() { curl -s --max-time 5 "http://$METRICS/metrics" | grep -qxF "$1"; }
-check "it is counted in its room" exposed 'websocket_room_connections{room_id="lobby"} 1'
-check "and in its tenant" exposed 'websocket_connections_total{tenant_id="t1"} 1'
+check "it is counted in its room" until_true 20 exposed 'websocket_room_connections{room_id="lobby"} 1'
+check "and in its tenant" until_true 20 exposed 'websocket_connections_total{tenant_id="t1"} 1'
 kill -TERM "$follower"
 wait "$follower"
 same "a signal ends it well" 0 $?
 gone() { ! curl -s --max-time 5 "http://$METRICS/metrics" | grep -qE '^websocket_(room_connections|connections_total)\{'; }
 check "then it is counted no more" until_true 20 gone
-check "but for how long it was there" exposed 'websocket_connection_duration_seconds_count 2'
+check "but for how long it was there" until_true 20 exposed 'websocket_connection_duration_seconds_count 2'
 finish
