@@ -50,7 +50,7 @@ check "down: events wait in the spool" until_true 20 metric_at_least ringmain_sp
 same "down: none of them counts as stored" "" "$(cat "$TMP/away.sent")"
 check "down: the sender that wants them stored waits" is_sending
 like "down: /health says so" '"postgres":"?\{?"?[a-z":]*(down|connecting)' "$(healthy)"
-same "down: no writer has a connection" 0 "$(metric ringmain_postgres_up)"
+check "down: no writer has a connection" until_true 20 metric_is ringmain_postgres_up 0
 start_postgres
 end away 10000
 exactly down 10000
@@ -133,7 +133,7 @@ exactly poison 9990
 same "poison: ten dead letters, each with its reason" "10|23514|t|t" "$(sql "
     select count(*), min(sqlstate), bool_and(reason like '%no_sevens%'),
         bool_and(position('poison-' in encode(raw, 'escape')) > 0) from ringmain_dead_letters")"
-same "poison: the metric says so" 10 "$(metric ringmain_events_dead_lettered_total)"
+check "poison: the metric says so" until_true 20 metric_is ringmain_events_dead_lettered_total 10
 sql 'alter table events drop constraint no_sevens'
 sql "create function refuse() returns trigger language plpgsql as
      \$\$ begin if new.id = 'raised-00500' then raise exception 'not this one'; end if; return new; end \$\$;
