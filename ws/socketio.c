@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { GATHERED_PAYLOADS = 4 };
+enum { GATHERED_PAYLOADS = 4, CROWDED_PART = 10 };
 
 struct gathering {
     struct buf bytes; /* the text, then the attachments */
@@ -266,6 +266,8 @@ static void opened(struct engineio_session *session, struct turn *turn)
         door->options.allowance, allowance_key(door->options.allowance, "address:", address),
         door->options.connections_per_address, &client->address_ticket);
     socketio_watch(client, turn);
+    if (client->crowded) /* it is to be told why, and then to make room */
+        alarm_set(door, &client->alarm, turn->now_ns + door->options.connect_ns / CROWDED_PART);
     if (engineio_protocol(session) == 3)
         take(client, turn, &automatic, NULL);
 }

@@ -207,6 +207,8 @@ static void refuse(struct socketio_client *client, struct turn *turn,
     else
         engineio_end(client->session, turn, ENGINEIO_FORCED_CLOSE);
     buf_fini(&payload);
+    if (client->crowded)
+        engineio_end(client->session, turn, ENGINEIO_FORCED_CLOSE);
 }
 
 /* ── Sockets ────────────────────────────────────────────────────────────────────────────────── */

@@ -423,12 +423,15 @@ static void limits(void **state)
 static void addresses(void **state)
 {
     (void)state;
-    static struct engineio_session crowd[11];
-    for (unsigned i = 0; i < 11; i++)
+    static struct engineio_session crowd[12];
+    for (unsigned i = 0; i < COUNT_OF(crowd); i++)
         session_open(&crowd[i], 0, 4, "");
     say(&crowd[10], "0{\"token\":\"u/t\"}");
     hears(&crowd[10], "44{\"message\":\"Too many connections from this address\"}\n");
-    for (unsigned i = 0; i < 11; i++)
+    assert_true(crowd[10].ended); /* its place is not kept for it */
+    pass(CONNECT_MS / 2);
+    assert_true(crowd[11].ended && !crowd[0].ended); /* nor for who does not even ask */
+    for (unsigned i = 0; i < COUNT_OF(crowd); i++)
         session_close(&crowd[i], ENGINEIO_TRANSPORT_CLOSE);
     session_open(&one, 0, 4, "u/t");
     say(&one, "0");
