@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ARGUMENT_BYTES = 2048, WAITING_BYTES_MAX = 524288 };
+/* Few of a socket ask at a time, or one client could keep the directory from all others. */
+enum { ARGUMENT_BYTES = 2048, WAITING_BYTES_MAX = 524288, ASKING_MAX = 16 };
 
 /* ── Answers ────────────────────────────────────────────────────────────────────────────────── */
 
@@ -142,13 +143,40 @@ static void decide(struct command *command, struct turn *turn, enum access_answe
     finish(command);
 }
 
+static void ask(struct command *command, struct turn *turn)
+{
+    struct socketio_socket *socket = command->socket;
+    enum access_answer answer;
+    command->asked = true;
+    if (access_ask(socket->client->door->options.access, turn, socket->principal,
+                   span_of(command->room, command->room_length), &command->request, &answer))
+        decide(command, turn, answer);
+    else
+        socket->asking++;
+}
+
+static void ask_more(struct socketio_socket *socket, struct turn *turn)
+{
+    struct list *head = &socket->commands;
+    for (struct list *at = head->next, *next; at != head && socket->asking < ASKING_MAX;
+         at = next) {
+        struct command *command = LIST_ENTRY(at, struct command, link);
+        next = at->next;
+        if (!command->asked)
+            ask(command, turn);
+    }
+}
+
 static void answered(struct access_request *request, struct turn *turn, enum access_answer answer)
 {
     struct command *command = LIST_ENTRY(request, struct command, request);
+    struct socketio_socket *socket = command->socket;
     struct span room = span_of(command->room, command->room_length);
     if (answer == ACCESS_GRANTED && access_forbids(request->principal, room))
         answer = ACCESS_DENIED; /* the token is another than when it was asked */
+    socket->asking--;
     decide(command, turn, answer);
+    ask_more(socket, turn);
 }
 
 /* NULL: no memory, or this socket has too much waiting. */
@@ -189,11 +217,8 @@ struct command *command_start(const struct call *call, const struct command_kind
 
 void command_ask(struct command *command, struct turn *turn)
 {
-    struct socketio_socket *socket = command->socket;
-    enum access_answer answer;
-    if (access_ask(socket->client->door->options.access, turn, socket->principal,
-                   span_of(command->room, command->room_length), &command->request, &answer))
-        decide(command, turn, answer);
+    if (command->socket->asking < ASKING_MAX)
+        ask(command, turn);
 }
 
 const uint64_t *command_ack(const struct command *command)

@@ -25,6 +25,7 @@ struct command {
     const struct command_kind *kind;
     struct socketio_socket *socket;
     struct access_request request;
+    bool asked; /* else it waits until fewer of its socket are */
     bool has_ack;
     uint64_t ack;
     struct buf text; /* of a message: its argument */

@@ -64,6 +64,7 @@ struct socketio_socket {
     struct principal *principal; /* NULL: nobody in particular */
     struct alarm expiry;
     struct list commands;      /* that wait for an answer about access … */
+    unsigned asking;           /* … how many of them have asked … */
     size_t waiting_bytes;      /* … and what they take */
     struct list acks;          /* that wait for the disk */
     struct greeting *greeting; /* of a test namespace, until it is said; NULL: none */

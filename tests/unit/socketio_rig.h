@@ -165,6 +165,7 @@ static struct {
     const struct asker *asker;
     uint64_t token;
     struct finding finding;
+    unsigned asked; /* how often */
 } desk;
 
 static bool fake_ask(struct directory *directory, struct turn *turn,
@@ -186,6 +187,7 @@ static bool fake_ask(struct directory *directory, struct turn *turn,
     if (project && name.at[0] == 'v')
         found.owner = SPAN("v");
     found.active = !span_is(name, "idle");
+    desk.asked++;
     desk.asker = asker;
     desk.token = token;
     desk.finding = found;

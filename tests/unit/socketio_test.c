@@ -285,6 +285,33 @@ static void answers_later(void **state)
     directory_answers(0);
 }
 
+/* What one client asks does not take all the room that the directory has: it waits for its turn. */
+static void few_at_a_time(void **state)
+{
+    (void)state;
+    char packet[64];
+    connected(&one, "u/t");
+    desk.later = true;
+    desk.asked = 0;
+    for (unsigned i = 0; i < 45; i++) {
+        snprintf(packet, sizeof packet, "2/ws,[\"join_room\",{\"roomId\":\"r%u\"}]", i);
+        say(&one, packet);
+    }
+    assert_int_equal(desk.asked, 16);
+    hears(&one, "");
+    directory_answers(0);
+    assert_int_equal(desk.asked, 17);
+    turn_all();
+    hears(&one, "42/ws,[\"joined_room\",{\"roomId\":\"r15\"}]\n");
+    desk.later = false; /* all that are next are known */
+    directory_answers(0);
+    assert_int_equal(desk.asked, 45);
+    turn_all();
+    assert_int_equal(one.peer.rooms, 3 + 30);
+    say(&one, "1/ws,");
+    session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
+}
+
 /* A client cannot make us keep more than so much until somebody answers. */
 static void much_waits(void **state)
 {
@@ -560,6 +587,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rooms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(projects, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_later, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(few_at_a_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(much_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(attachments_of_strangers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(attachments_of_all, set_up, tear_down),
