@@ -150,13 +150,7 @@ static int survey_headers(struct recovery *recovery)
 
 static int survey(struct recovery *recovery)
 {
-    static const char *const leftovers[] = {"spare.tmp", "rescue.tmp"};
     int directory = recovery->spool->shard_directory;
-    for (unsigned i = 0; i < COUNT_OF(leftovers); i++) {
-        int result = file_remove(directory, leftovers[i]);
-        if (result < 0 && result != -ENOENT)
-            log_warn("spool", "%s could not be removed: %s", leftovers[i], strerror(-result));
-    }
     int result = file_list(directory, note_file, recovery);
     if (result == -ENOMEM)
         return no_memory(recovery);
@@ -407,7 +401,8 @@ static int begin(struct recovery *recovery, bool live)
     if (result < 0) {
         int64_t space = file_space(spool->shard_directory);
         (void)snprintf(recovery->why, SPOOL_WHY_BYTES,
-                       "%s/shard-%02u: a new segment can't be made: %s; %" PRId64 " bytes are free",
+                       "%s/shard-%02u: a new segment can't be made: %s; %" PRId64
+                       " bytes are free, and some megabytes are needed",
                        spool_directory_path(spool->directory), spool->options.shard,
                        strerror(-result), space);
         return result;

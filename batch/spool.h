@@ -5,7 +5,8 @@
  * batch/spool.c opens with the bytes of a segment drawn.
  *
  * Thread: the shard's, but for spool_reader (the writer's). All disk work goes through the shard's
- * ring; only spool_open() (recovery, before the loop runs) and the reader use core/file.h.
+ * ring; only spool_open() (recovery, before the loop runs) and the reader use core/file.h, and
+ * who asks how much room the disk has.
  *
  * Order of calls in a turn:
  *   spool_room() → write a row → spool_append() [→ spool_mark()]  … many times …

@@ -187,6 +187,18 @@ static int settle_identity(struct spool_directory *directory, const char *node, 
 
 /* ── What shards there are, and the highest boot that their segments name ───────────────────── */
 
+/* What the last boot was making when it ended. Before anything is written: where the disk is full
+ * there may be no other room. */
+static void remove_leftovers(int shard)
+{
+    static const char *const leftovers[] = {"spare.tmp", "rescue.tmp"};
+    for (unsigned i = 0; i < COUNT_OF(leftovers); i++) {
+        int result = file_remove(shard, leftovers[i]);
+        if (result < 0 && result != -ENOENT)
+            log_warn("spool", "%s could not be removed: %s", leftovers[i], strerror(-result));
+    }
+}
+
 struct survey {
     int root, shard;
     struct segment_file segment;
@@ -224,6 +236,7 @@ static int survey_shard(void *context, const char *name)
     if (survey->shard < 0)
         return survey->shard;
     survey->shards |= UINT64_C(1) << shard;
+    remove_leftovers(survey->shard);
     int result = file_list(survey->shard, survey_segment, survey);
     file_close(survey->shard);
     return result;

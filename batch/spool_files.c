@@ -14,8 +14,10 @@
  * A segment goes when all of it has been in Postgres for spool.retain_stored_s,
  * and when every producer's mark stands in a later one.
  * With the disk space at its limit (80 %), or the disk itself full, stored segments go earlier.
+ * The last megabytes of a disk are not taken: the next start needs them.
  */
 #include "batch/spool_internal.h"
+#include "core/file.h"
 #include "core/log.h"
 
 #include <errno.h>
@@ -24,7 +26,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PERCENT_EARLY = 80, FILE_MODE = 0640 };
+enum {
+    PERCENT_EARLY = 80,
+    FILE_MODE = 0640,
+    SPARED_BLOCKS = 6, /* beside those in flight: a short segment, and what the file system needs */
+};
 
 static const char spare_name[] = "spare.tmp";
 
@@ -119,11 +125,38 @@ static bool wants_spare(const struct spool *spool, uint64_t now_ns)
     return spool->current == NULL || disk_has_room(spool);
 }
 
+static void nursery_failed(struct spool *spool, int32_t error, uint64_t now_ns)
+{
+    if (error != spool->nursery.error)
+        log_error("spool",
+                  "shard %u: the next segment could not be made ready: %s; trying again every "
+                  "second; free disk space or look at the disk",
+                  spool->options.shard, strerror(-error));
+    spool->nursery.error = error;
+    spool->nursery.retry_ns = now_ns + SPOOL_RETRY_NS;
+}
+
+/*
+ * The last of the disk is left for the next start: what was in flight is written anew then, and a
+ * short segment is begun, or nobody would carry away what fills the disk. Without a current segment,
+ * or while stored ones only wait for the place of their marks, nothing could ever be freed now.
+ */
+static bool disk_is_ample(const struct spool *spool)
+{
+    uint64_t segment = spool->options.segment_bytes;
+    uint64_t spared = (spool->options.in_flight_max + SPARED_BLOCKS) * (uint64_t)BLOCK_BYTES_MAX;
+    spared = spared < 3 * segment ? spared : 3 * segment;
+    int64_t space = file_space(spool->shard_directory);
+    return spool->current == NULL || marks_are_due(spool) || space < 0 ||
+           (uint64_t)space >= segment + spared;
+}
+
 static void nursery_begin(struct spool *spool, struct ring *ring, uint64_t now_ns)
 {
-    struct segment *segment = calloc(1, sizeof *segment);
+    bool ample = disk_is_ample(spool);
+    struct segment *segment = ample ? calloc(1, sizeof *segment) : NULL;
     if (segment == NULL) {
-        spool->nursery.retry_ns = now_ns + SPOOL_RETRY_NS;
+        nursery_failed(spool, ample ? -ENOMEM : -ENOSPC, now_ns);
         return;
     }
     segment->file = -1;
@@ -155,7 +188,8 @@ static void nursery_drop(struct spool *spool, struct ring *ring, uint64_t retry_
 static bool zeros_are_due(const struct spool *spool)
 {
     const struct segment *current = spool->current;
-    return current == NULL || spool->nursery.filled < SPOOL_ZEROS_BYTES + 2 * current->offset;
+    return current == NULL || spool->nursery.filled < SPOOL_ZEROS_BYTES + 2 * current->offset ||
+           current->bytes - current->offset < BLOCK_BYTES_MAX; /* a short one is soon over */
 }
 
 /* The next zeros, or, when they are all there, the fsync. */
@@ -244,13 +278,8 @@ void spool_nursery_complete(struct spool *spool, struct ring *ring,
         nursery_step(spool, ring, result, now_ns);
         return;
     }
-    if (result != nursery->error)
-        log_error("spool",
-                  "shard %u: the next segment could not be made ready: %s; trying again every "
-                  "second; free disk space or look at the disk",
-                  spool->options.shard, strerror(-result));
-    nursery->error = result;
-    nursery_drop(spool, ring, now_ns + SPOOL_RETRY_NS);
+    nursery_drop(spool, ring, 0);
+    nursery_failed(spool, result, now_ns);
 }
 
 struct segment *spool_nursery_take(struct spool *spool)

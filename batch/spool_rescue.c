@@ -15,7 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FILE_MODE = 0640, COPY_BYTES = 256 * 1024 };
+enum {
+    FILE_MODE = 0640,
+    COPY_BYTES = 256 * 1024,
+    SHORT_BLOCKS = 3,         /* beside one, in a segment that is begun on a full disk */
+    SPARED_BYTES = 64 * 1024, /* of a full disk, for what the file system needs itself */
+};
 
 static const char rescue_name[] = "rescue.tmp";
 
@@ -334,12 +339,34 @@ int recovery_move_tail(struct recovery *recovery, struct segment **out)
 
 /* ── The new segment ────────────────────────────────────────────────────────────────────────── */
 
-static int fill(struct rescue *rescue, const struct spool *spool)
+/* How long it shall be. A full disk must not keep us from starting, or nobody would carry away what
+ * fills it: then it is a short one, so that something is left for the other shards. 0: no room. */
+static uint64_t live_bytes(const struct spool *spool)
+{
+    uint64_t least = 2 * (uint64_t)spool->header_bytes + BLOCK_BYTES_MAX;
+    uint64_t most = least + SHORT_BLOCKS * (uint64_t)BLOCK_BYTES_MAX;
+    int64_t space = file_space(spool->shard_directory);
+    if (space < 0 || (uint64_t)space >= spool->options.segment_bytes)
+        return spool->options.segment_bytes;
+    uint64_t bytes = (uint64_t)space / BLOCK_ALIGN * BLOCK_ALIGN;
+    bytes = bytes > SPARED_BYTES ? bytes - SPARED_BYTES : 0;
+    if (bytes < least)
+        return 0;
+    bytes = bytes < most ? bytes : most;
+    log_warn("spool",
+             "shard %u: only %" PRId64
+             " bytes are free on the disk: it begins with a segment of %" PRIu64
+             "; free disk space",
+             spool->options.shard, space, bytes);
+    return bytes;
+}
+
+static int fill(struct rescue *rescue, const struct spool *spool, uint64_t bytes)
 {
     int result = 0;
     rescue->offset = 0;
-    while (result == 0 && rescue->offset < spool->options.segment_bytes) {
-        uint64_t left = spool->options.segment_bytes - rescue->offset;
+    while (result == 0 && rescue->offset < bytes) {
+        uint64_t left = bytes - rescue->offset;
         result = rescue_put(
             rescue, span_of(spool->zeros, left < SPOOL_ZEROS_BYTES ? left : SPOOL_ZEROS_BYTES));
     }
@@ -347,14 +374,14 @@ static int fill(struct rescue *rescue, const struct spool *spool)
     return result;
 }
 
-static int write_live(struct rescue *rescue, struct spool *spool)
+static int write_live(struct rescue *rescue, struct spool *spool, uint64_t bytes)
 {
     struct segment_header place = {.number = rescue->number,
                                    .first_sequence = spool->next,
                                    .boot = spool->boot,
                                    .durable = spool->next,
                                    .created_us = clock_wall_us()};
-    int result = fill(rescue, spool);
+    int result = fill(rescue, spool, bytes);
     return result < 0 ? result : rescue_header(rescue, spool->header, &place);
 }
 
@@ -380,8 +407,8 @@ static int open_live(struct spool *spool, const struct segment *segment)
 int recovery_make_live(struct recovery *recovery, struct segment **out)
 {
     struct spool *spool = recovery->spool;
-    int64_t space = file_space(spool->shard_directory);
-    if (space >= 0 && (uint64_t)space < spool->options.segment_bytes)
+    uint64_t bytes = live_bytes(spool);
+    if (bytes == 0)
         return -ENOSPC;
     struct segment *segment = calloc(1, sizeof *segment);
     if (segment == NULL)
@@ -389,12 +416,12 @@ int recovery_make_live(struct recovery *recovery, struct segment **out)
     struct rescue rescue;
     int result = rescue_open(&rescue, spool->shard_directory, spool->next_number++);
     if (result == 0)
-        result = write_live(&rescue, spool);
+        result = write_live(&rescue, spool, bytes);
     result = rescue_close(&rescue, result);
     segment->number = rescue.number;
     segment->first_sequence = spool->next;
     segment->end = UINT64_MAX;
-    segment->bytes = spool->options.segment_bytes;
+    segment->bytes = bytes;
     segment->offset = segment->durable_bytes = rescue.offset;
     segment->file = result < 0 ? result : open_live(spool, segment);
     if (segment->file < 0) {

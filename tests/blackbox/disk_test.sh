@@ -80,7 +80,9 @@ same "full: nobody was told that he is done" "" "$(cat "$TMP"/{tcp,http,ws}.sent
 rm "$TMP/disk/ballast"
 check "full: it goes on when there is room" until_true 30 metric_at_least ringmain_events_spooled_total $((spooled + 5000))
 check "full: and is full again" until_true 30 metric_at_least ringmain_spool_pressure_level 2
+kill_ringmain
 start_postgres >/dev/null
+check "full: it starts on a full disk, or nobody would carry away what is there" restart_ringmain
 check "full: every sender comes to its end when Postgres is back" all_end
 for name in tcp http ws; do
     same "full: $name: all acknowledged" "0 0" "$(sent $name unacknowledged) $(sent $name rejected)"
