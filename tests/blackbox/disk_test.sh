@@ -28,7 +28,6 @@ mounted() {
     mounts+=("$where")
 }
 
-metric_at_least() { local n; n=$(metric "$1") && awk "BEGIN { exit !($n >= $2) }"; }
 logged() { tail -n "+${2:-1}" "$LOG" | grep -qE "$1"; }
 sent() { "$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$TMP/$1.sent" "$2"; }
 begin() { # NAME OPTIONS…: sends NAME.ndjson in the background

@@ -201,6 +201,8 @@ metric() {
         awk -v name="$1" '$0 !~ /^#/ { n = $1; sub(/{.*/, "", n); if (n == name || $1 == name) { sum += $NF; seen = 1 } }
                           END { if (seen) printf "%.10g\n", sum; else exit 1 }'
 }
+metric_is() { [ "$(metric "$1")" = "$2" ]; }
+metric_at_least() { local n; n=$(metric "$1") && awk "BEGIN { exit !($n >= $2) }"; }
 
 # ── events ───────────────────────────────────────────────────────────────────────────────────────
 

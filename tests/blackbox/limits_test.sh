@@ -8,7 +8,6 @@
 
 ulimit -n "$(ulimit -Hn)"
 memory() { awk '/^Rss(Anon|Shmem):/ { sum += $2 } END { print sum * 1024 }' "/proc/$PID/status"; }
-metric_is() { [ "$(metric "$1")" = "$2" ]; }
 start_postgres
 
 # ── no descriptors ───────────────────────────────────────────────────────────────────────────────

@@ -9,8 +9,6 @@
 AWAY_S=${AWAY_S:-8} EVENTS=${EVENTS:-300000}
 EACH=20000
 memory() { awk '/^Rss(Anon|Shmem):/ { sum += $2 } END { print sum * 1024 }' "/proc/$PID/status"; }
-metric_at_least() { [ "$(metric "$1")" -ge "$2" ]; }
-metric_is() { [ "$(metric "$1")" = "$2" ]; }
 sent() { "$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$TMP/$1.sent" "$2"; }
 mib() { echo $(($1 >> 20)); }
 

@@ -30,8 +30,6 @@ exactly() {
 }
 is_sending() { kill -0 "$sender" 2>/dev/null; }
 rows_at_least() { [ "$(sql "select count(*) from events where id like '$1-%'")" -ge "$2" ]; }
-metric_at_least() { [ "$(metric "$1")" -ge "$2" ]; }
-metric_is() { [ "$(metric "$1")" = "$2" ]; }
 logged() { grep -qE "$1" "$LOG"; }
 healthy() { curl -s --max-time 5 "http://$HTTP/health"; }
 
