@@ -103,6 +103,12 @@ void encoded_put(struct encoded *encoded)
         free(encoded);
 }
 
+void encoded_set_compressed(struct encoded *encoded)
+{
+    must(encoded->references == 1 && encoded->parts > 0);
+    bytes_of(encoded)[encoded->part[0].at] |= FRAME_RSV1;
+}
+
 struct span encoded_frames(const struct encoded *encoded)
 {
     return span_of(bytes_of(encoded), encoded->length);

@@ -46,6 +46,9 @@ NODISCARD struct encoded *encoded_join(struct encoded *const *some, unsigned cou
 struct encoded *encoded_ref(struct encoded *encoded);
 void encoded_put(struct encoded *encoded); /* NULL is nothing */
 
+/* Before it is shared: its first message is compressed, and its frame says so (RFC 7692 6). */
+void encoded_set_compressed(struct encoded *encoded);
+
 struct span encoded_frames(const struct encoded *encoded); /* all of it, as a WebSocket sends it */
 struct span encoded_payload(const struct encoded *encoded, unsigned part);
 

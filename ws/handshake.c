@@ -155,6 +155,8 @@ static bool negotiate(struct span line, const struct handshake_policy *policy,
         bool is_good;
         if (!read_extension(&list, name, &offer, &is_good))
             return false;
+        if (policy->shared && offer.terms.server_max_window_bits < DEFLATE_BITS_MAX)
+            is_good = false;
         if (is_good && policy->deflate && !out->deflate.agreed)
             agree(&offer, policy, out);
     }

@@ -25,6 +25,7 @@ struct handshake_request {
 struct handshake_policy {
     struct span origins; /* cors.origins: separated by commas, * for any */
     bool deflate;        /* agree to permessage-deflate where it is offered */
+    bool shared;         /* what is sent is compressed once for many: with the full window */
     bool takeover;       /* keep contexts unless the client asks otherwise: 300 KiB a connection */
 };
 

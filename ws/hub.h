@@ -50,6 +50,7 @@ enum { ROOM_NAME_MAX = 160, ENCODINGS_MAX = 24 };
 enum hub_encoding {
     ENCODING_RAW,          /* ws/relay.c */
     ENCODING_JSON,         /* ws/plain.c: WebSockets … */
+    ENCODING_JSON_PACKED,  /* … those that unpack what is compressed … */
     ENCODING_EVENT_STREAM, /* … and Server-Sent Events */
     ENCODING_TICKER,       /* ws/ticker.c */
     ENCODING_SOCKETIO,     /* ws/socketio.c: this one and the following, one for each namespace */

@@ -53,9 +53,10 @@ struct plain {
     struct plain_options options;
     struct plain_settings settings;
     struct buf scratch; /* what is being encoded */
+    struct buf packed;  /* … and compressed */
 };
 
-/* At start: the encoders of ENCODING_JSON and ENCODING_EVENT_STREAM. */
+/* At start: the encoders of ENCODING_JSON, ENCODING_JSON_PACKED and ENCODING_EVENT_STREAM. */
 void plain_init(struct plain *plain, const struct plain_options *options);
 void plain_fini(struct plain *plain); /* nobody listens any more */
 /* Before the first connection, and again with others. */

@@ -15,6 +15,7 @@
 /* ── plain_words.c ── */
 
 struct encoded *plain_encode_json(void *context, const struct publication *publication);
+struct encoded *plain_encode_packed(void *context, const struct publication *publication);
 struct encoded *plain_encode_event(void *context, const struct publication *publication);
 /* missed < 0: nobody knows how many. `encoding`: of the two. NULL: no memory. */
 NODISCARD struct encoded *plain_gap(unsigned encoding, int64_t missed);

@@ -75,7 +75,8 @@ static const struct websocket_ops socket_ops = {.name = "live",
                                                 .closed = closed};
 
 /* Reads and asks first: what is refused is refused in HTTP. */
-static struct socket *make(struct plain *plain, struct turn *turn, struct http_request *request)
+static struct socket *make(struct plain *plain, struct turn *turn, struct http_request *request,
+                           const struct handshake *handshake)
 {
     struct socket *socket = calloc(1, sizeof *socket);
     if (socket == NULL) {
@@ -88,7 +89,7 @@ static struct socket *make(struct plain *plain, struct turn *turn, struct http_r
         return NULL;
     }
     entrance->peer = &socket->subscriber.peer;
-    entrance->encoding = ENCODING_JSON;
+    entrance->encoding = handshake->deflate.agreed ? ENCODING_JSON_PACKED : ENCODING_JSON;
     entrance->entered = entered;
     entrance->refused = refused;
     if (entrance_ask(entrance, turn, request))
@@ -101,11 +102,12 @@ static struct socket *make(struct plain *plain, struct turn *turn, struct http_r
 bool plain_take_socket(void *context, struct turn *turn, struct http_request *request)
 {
     struct plain *plain = context;
-    struct handshake_policy policy = {.origins = span_of_string(plain->settings.origins)};
+    struct handshake_policy policy = {
+        .origins = span_of_string(plain->settings.origins), .deflate = true, .shared = true};
     struct handshake handshake;
     if (!upgrade_agree(request, turn, &policy, &handshake))
         return false;
-    struct socket *socket = make(plain, turn, request);
+    struct socket *socket = make(plain, turn, request, &handshake);
     if (socket == NULL)
         return false;
     struct subscriber *subscriber = &socket->subscriber;

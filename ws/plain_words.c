@@ -41,6 +41,35 @@ struct encoded *plain_encode_json(void *context, const struct publication *publi
                         publication->attachments_count);
 }
 
+/* What all understand who agreed: nothing is kept from one message to the next. */
+static bool pack(struct plain *plain)
+{
+    static const struct deflate_terms terms = {.agreed = true,
+                                               .server_no_context_takeover = true,
+                                               .server_max_window_bits = DEFLATE_BITS_MAX};
+    struct deflater *deflater = NULL;
+    plain->packed.length = 0;
+    return deflater_message(&deflater, &terms, buf_span(&plain->scratch), &plain->packed) ==
+               DEFLATE_OK &&
+           plain->packed.length < plain->scratch.length;
+}
+
+/* Without room to compress it, or if it is no shorter then, it goes as it is. */
+struct encoded *plain_encode_packed(void *context, const struct publication *publication)
+{
+    struct plain *plain = context;
+    plain->scratch.length = 0;
+    if (!put_json(&plain->scratch, publication))
+        return NULL;
+    bool packed = plain->scratch.length >= plain->options.websocket->deflate_from && pack(plain);
+    struct encoded *encoded =
+        encoded_make(buf_span(packed ? &plain->packed : &plain->scratch), publication->attachments,
+                     publication->attachments_count);
+    if (packed && encoded != NULL)
+        encoded_set_compressed(encoded);
+    return encoded;
+}
+
 /* A line's end would end the field. In JSON it can only stand between tokens, where a space will do. */
 static void unbreak(uint8_t *at, size_t length)
 {
@@ -75,7 +104,7 @@ struct encoded *plain_encode_event(void *context, const struct publication *publ
 static struct encoded *as(unsigned encoding, struct buf *text, bool good)
 {
     struct encoded *encoded = NULL;
-    if (good && (encoding == ENCODING_JSON || put(text, SPAN("\n\n"))))
+    if (good && (encoding != ENCODING_EVENT_STREAM || put(text, SPAN("\n\n"))))
         encoded = encoded_make(buf_span(text), NULL, 0);
     buf_fini(text);
     return encoded;
@@ -84,7 +113,7 @@ static struct encoded *as(unsigned encoding, struct buf *text, bool good)
 static bool begin(struct buf *text, unsigned encoding)
 {
     *text = (struct buf){.max = 65536};
-    return encoding == ENCODING_JSON || put(text, SPAN("data: "));
+    return encoding != ENCODING_EVENT_STREAM || put(text, SPAN("data: "));
 }
 
 struct encoded *plain_gap(unsigned encoding, int64_t missed)

@@ -139,6 +139,12 @@ static void offers(void **state)
         "permessage-deflate; client_no_context_takeover; server_max_window_bits=15");
     assert_string_equal(negotiated("permessage-deflate; server_max_window_bits=8", &policy),
                         "permessage-deflate" BOTH_NOT "; server_max_window_bits=8");
+    const struct handshake_policy shared = {.deflate = true, .shared = true, .takeover = true};
+    assert_string_equal(negotiated("permessage-deflate; server_max_window_bits=10", &shared), "");
+    assert_string_equal(negotiated("permessage-deflate; server_max_window_bits=10, "
+                                   "permessage-deflate; client_max_window_bits=10",
+                                   &shared),
+                        "permessage-deflate; client_max_window_bits=10");
     assert_string_equal(negotiated("x-webkit-deflate-frame, permessage-deflate", &keeps),
                         "permessage-deflate");
 }

@@ -2,6 +2,7 @@
 /* /ws/live and /sse behind the real HTTP server, with a hub, and a directory that answers when told. */
 #include "tests/unit/fake_conn.c"
 #include "tests/unit/unit.h"
+#include "tests/unit/ws_client.h"
 #include "ws/plain.h"
 
 #include <errno.h>
@@ -153,10 +154,13 @@ static void open_stream(const char *path)
     ask(path, "");
 }
 
+#define UPGRADE_TEXT                                                                               \
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"                   \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
 static void open_socket(const char *path)
 {
-    ask(path, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+    ask(path, UPGRADE_TEXT);
 }
 
 static bool sent(const char *text)
@@ -258,8 +262,7 @@ static void no_more_than_so_many(void **state)
 static void a_page_of_another_origin(void **state)
 {
     (void)state;
-    ask("/ws/live", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://evil.test\r\n");
+    ask("/ws/live", UPGRADE_TEXT "Origin: http://evil.test\r\n");
     expect("HTTP/1.1 403 ");
 }
 
@@ -292,6 +295,46 @@ static void a_socket(void **state)
     publish("a", "[1]");
     expect("{\"event\":\"e\",\"data\":[1],\"room\":\"a\",\"id\":\"0-");
     assert_int_equal(conn.sent.at[0], 0x81);
+}
+
+/* RFC 7692: long ones are compressed, once for all who agreed; short ones are not. */
+static void a_socket_that_unpacks(void **state)
+{
+    (void)state;
+    char data[3000] = "\"";
+    memset(data + 1, 'x', sizeof data - 3);
+    data[sizeof data - 2] = '"';
+    ask("/ws/live?room=r", UPGRADE_TEXT "Sec-WebSocket-Extensions: permessage-deflate; "
+                                        "server_max_window_bits=15\r\n");
+    expect("permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
+           "server_max_window_bits=15\r\n");
+    fake_forget(&conn);
+    publish("r", "1");
+    publish("r", data);
+    struct span rest = buf_span(&conn.sent), payload;
+    struct frame frame;
+    assert_true(server_frame(&rest, &frame, &payload));
+    assert_int_equal(frame.reserved, 0);
+    assert_true(server_frame(&rest, &frame, &payload));
+    assert_int_equal(frame.reserved, FRAME_RSV1);
+    assert_true(frame.final && frame.opcode == FRAME_TEXT && payload.length < 200);
+    struct inflater *inflater = NULL;
+    const struct deflate_terms terms = {true, true, true, 15, 15};
+    struct buf text = {.max = 10000};
+    assert_int_equal(inflater_feed(&inflater, &terms, payload, true, &text), DEFLATE_OK);
+    assert_non_null(memmem(text.at, text.length, data, strlen(data)));
+    assert_int_equal(rest.length, 0);
+    buf_fini(&text);
+}
+
+/* What is compressed once for all has the full window. */
+static void a_socket_that_unpacks_little(void **state)
+{
+    (void)state;
+    ask("/ws/live?room=r", UPGRADE_TEXT "Sec-WebSocket-Extensions: permessage-deflate; "
+                                        "server_max_window_bits=10\r\n");
+    expect("101 Switching");
+    assert_false(sent("permessage-deflate"));
 }
 
 static void own_rooms(void **state)
@@ -545,6 +588,8 @@ int main(void)
         CASE(a_page_of_another_origin),
         CASE(a_stream),
         CASE(a_socket),
+        CASE(a_socket_that_unpacks),
+        CASE(a_socket_that_unpacks_little),
         CASE(own_rooms),
         CASE(nothing_is_joined_before_all_is_known),
         CASE(a_late_no_closes_a_stream),
