@@ -364,7 +364,11 @@ int spool_directory_open(struct spool_directory **out, const char *path, const c
     directory->root = open_root(path);
     int result = directory->root;
     if (result < 0)
-        (void)snprintf(why, SPOOL_WHY_BYTES, "%s: %s", path, strerror(-result));
+        (void)snprintf(why, SPOOL_WHY_BYTES, "spool.directory %s: %s%s", path, strerror(-result),
+                       result == -ENOENT ? "; the directory above it has to be there"
+                       : result == -EACCES
+                           ? "; the user that ringmain runs as may not make or read it"
+                           : "");
     else
         result = settle(directory, node, why);
     if (result < 0) {

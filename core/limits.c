@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 
 /* What is allowed now, after having asked for `wanted`:
  * beyond the hard limit if we may, else up to it. */
@@ -92,4 +94,11 @@ void limits_explain_ring(int error, char *why)
                  "service, ulimit -l unlimited in a shell) or lower limits.receive_buffers");
     else
         snprintf(why, LIMITS_WHY, "io_uring cannot be set up: %s", strerror(-error));
+}
+
+bool limits_is_memory(const char *directory)
+{
+    struct statfs status;
+    return statfs(directory, &status) == 0 &&
+           (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC);
 }

@@ -7,6 +7,7 @@
 #define CORE_LIMITS_H
 
 #include "core/must.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { LIMITS_WHY = 256 }; /* bytes of a sentence */
@@ -19,5 +20,8 @@ NODISCARD int limits_raise_locked_memory(uint64_t wanted, char *why);
 
 /* Why io_uring could not be had, from the -errno, and what the operator can change. */
 void limits_explain_ring(int error, char *why);
+
+/* Is this directory in memory only (tmpfs, ramfs)? False where that can't be found out. */
+bool limits_is_memory(const char *directory);
 
 #endif

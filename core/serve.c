@@ -169,9 +169,16 @@ static int open_directory(struct server *server)
         &server->directory, server->config->spool_directory,
         server->config->node_name[0] != '\0' ? server->config->node_name : server->host,
         server->why);
-    if (result == 0)
-        fill_node(server);
-    return result;
+    if (result != 0)
+        return result;
+    if (limits_is_memory(server->config->spool_directory))
+        log_warn(
+            "spool",
+            "spool.directory %s is in memory (tmpfs): what is acknowledged as being on the disk "
+            "will not outlive this machine; name a directory on a disk",
+            server->config->spool_directory);
+    fill_node(server);
+    return 0;
 }
 
 /* ── Writers ────────────────────────────────────────────────────────────────────────────────── */
@@ -360,15 +367,6 @@ static int make_stage(struct server *server)
     return result != 0 ? result : metrics_stage_start(server->stage, server->why);
 }
 
-/* The address with the port that was really bound,
- * so that all shards share one that was asked for as 0. */
-static void resolved(const char *address, uint16_t port, char out[300])
-{
-    const char *colon = strrchr(address, ':');
-    int host = (int)(colon == NULL ? strlen(address) : (size_t)(colon - address));
-    snprintf(out, 300, "%.*s:%u", host, address, port);
-}
-
 static int open_door(struct server *server, enum door door, const char *address, uint16_t *port)
 {
     char at[300];
@@ -377,7 +375,7 @@ static int open_door(struct server *server, enum door door, const char *address,
         int result = shard_listen(server->seat[i].shard, door, at, true, port, server->why);
         if (result != 0)
             return result;
-        resolved(address, *port, at);
+        serve_resolve(address, *port, at);
     }
     return 0;
 }
@@ -393,33 +391,6 @@ static int open_doors(struct server *server)
     return result;
 }
 
-static int write_ready(struct server *server)
-{
-    const struct config *config = server->config;
-    char tcp[300] = "", http[300] = "", metrics[300] = "", name[4096];
-    if (config->listen_tcp[0] != '\0')
-        resolved(config->listen_tcp, server->port_tcp, tcp);
-    if (config->listen_http[0] != '\0')
-        resolved(config->listen_http, server->port_http, http);
-    if (config->listen_metrics[0] != '\0')
-        resolved(config->listen_metrics, server->port_metrics, metrics);
-    log_info("serve", "ringmain %s is up: %u shards, tcp %s, http %s, metrics %s", RINGMAIN_VERSION,
-             server->shards, tcp, http, metrics);
-    if (config->node_ready_file[0] == '\0')
-        return 0;
-    snprintf(name, sizeof name, "%s.new", config->node_ready_file);
-    FILE *file = fopen(name, "w");
-    if (file == NULL ||
-        fprintf(file, "TCP=%s\nHTTP=%s\nMETRICS=%s\nPID=%d\n", tcp, http, metrics, (int)getpid()) <
-            0 ||
-        fclose(file) != 0 || rename(name, config->node_ready_file) != 0) {
-        snprintf(server->why, SERVER_WHY, "node.ready_file %s: %s", config->node_ready_file,
-                 strerror(errno));
-        return -EIO;
-    }
-    return 0;
-}
-
 /* ── Start and stop ─────────────────────────────────────────────────────────────────────────── */
 
 /* From here on there are threads, which inherit the mask, and a stop is a drain. Before, a signal
@@ -433,8 +404,9 @@ static int hold_signals(struct server *server)
 static int start(struct server *server)
 {
     static int (*const steps[])(struct server *) = {
-        make_node,   make_memory,  open_directory, serve_make_spools, hold_signals, make_lookups,
-        make_shards, make_writers, start_lookups,  make_stage,        open_doors,   write_ready};
+        make_node,     make_memory,  open_directory, serve_make_spools,
+        hold_signals,  make_lookups, make_shards,    make_writers,
+        start_lookups, make_stage,   open_doors,     serve_tell_ready};
     int result = 0;
     for (unsigned i = 0; result == 0 && i < COUNT_OF(steps); i++)
         result = steps[i](server);

@@ -61,6 +61,12 @@ struct server {
  * and of those that an earlier start left behind, to be read to their end. */
 NODISCARD int serve_make_spools(struct server *server);
 
+/* The address with the port that was really bound, so that all shards share one that was asked
+ * for as 0. `out` has 300 bytes. */
+void serve_resolve(const char *address, uint16_t port, char out[300]);
+/* The last step of a start: the log, and node.ready_file. 0 or -EIO. */
+NODISCARD int serve_tell_ready(struct server *server);
+
 /* The counters of the two threads that there is one of. */
 static inline struct counters *server_directory_counters(struct server *server)
 {

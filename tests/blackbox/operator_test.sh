@@ -121,7 +121,17 @@ taken() {
             "${serve[@]}" -o "spool.directory=$TMP/other" -o "listen.${door% *}=${door#* }"
     done
     refused "the spool is another node's" 1 "other.*blackbox" "${serve[@]}" -o "spool.directory=$TMP/other" -o node.name=else
-    refused "a directory that can't be made" 1 "/proc/none" "${serve[@]}" -o spool.directory=/proc/none
+    refused "a directory that can't be made" 1 "spool.directory /proc/none: No such file" "${serve[@]}" -o spool.directory=/proc/none
+    refused "a directory without the one above it" 1 "spool.directory $TMP/a/b: No such file.*above it" "${serve[@]}" -o "spool.directory=$TMP/a/b"
+    refused "a ready file that can't be written" 1 "node.ready_file /none/x: No such file" \
+        "${serve[@]}" -o "spool.directory=$TMP/other" -o node.ready_file=/none/x
+    if [ "$(stat -f -c %T /dev/shm)" = tmpfs ]; then
+        local memory
+        memory=$(mktemp -d -p /dev/shm)
+        refused "a spool in memory is warned of" 1 "spool.directory $memory is in memory \(tmpfs\)" \
+            "${serve[@]}" -o "spool.directory=$memory" -o node.ready_file=/none/x
+        rm -rf "$memory"
+    fi
     same "and the first one still works" '{"status":"ok"}' "$(curl -s "http://$HTTP/livez")"
 }
 
