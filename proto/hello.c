@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-enum { NAME_SHOWN = 64, PRODUCER_BYTES_MAX = 128 };
+enum { NAME_SHOWN = 64 };
 
 static const char *const acks[] = {"none", "received", "spooled", "stored"};
 static const char *const formats[] = {"ndjson", "length32"};

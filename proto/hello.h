@@ -15,6 +15,8 @@
 
 enum hello_format { FORMAT_NDJSON, FORMAT_LENGTH32 };
 
+enum { PRODUCER_BYTES_MAX = 128 };
+
 struct hello {
     struct span token, producer; /* spans of the line; {NULL,0}: left out */
     enum ack_level ack;          /* left out: ACK_SPOOLED */

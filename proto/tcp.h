@@ -12,6 +12,8 @@
  *   ◄ {"reject":43,"code":"INVALID_JSON","message":…}    at once
  *   ◄ {"ack":43}                                         the first 43 are at the level asked for
  *
+ * A producer's name is that of the token's user, and of nobody else.
+ *
  * Where duplicates were among them, the acknowledgement says how many on this connection:
  * {"ack":43,"duplicates":2}. Without a hello nothing is acknowledged, and what is refused is still
  * named. A refused value counts. Blank lines do not. A bad hello, a frame that breaks the protocol,

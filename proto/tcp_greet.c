@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hello, answered: the token first, then the producer's name, whose count the welcome tells.
+ * The hello, answered: the token first, then the producer's name, whose count the welcome tells. A
+ * connection that goes to its producer's shard is asked for its token there once more.
  * The welcome waits until what it says is true on the disk, and all values wait for the welcome.
  */
 #include "proto/tcp_wire.h"
@@ -47,6 +48,21 @@ static ptrdiff_t say_welcome(struct tcp *tcp, struct turn *turn, const struct he
     return conn_hold(tcp->wire.conn, turn, &hold) ? 0 : WIRE_CLOSE;
 }
 
+/* Behind a token a name is its user's: "4:user6:tenantname", so that nobody else can take it over, or count
+ * it on and make its producer leave out events. False: longer than what is kept of a name. */
+static bool own_name(const struct tcp *tcp, struct span *name, char out[PRODUCER_BYTES_MAX + 1])
+{
+    const struct principal *who = tcp->principal;
+    if (who == NULL)
+        return true;
+    int length = snprintf(out, PRODUCER_BYTES_MAX + 1, "%zu:%s%zu:%s%.*s", strlen(who->user_id),
+                          who->user_id, strlen(who->tenant_id), who->tenant_id, SPAN_ARGS(*name));
+    if (length > PRODUCER_BYTES_MAX)
+        return false;
+    *name = span_of(out, (size_t)length);
+    return true;
+}
+
 /* The producer's count, and what must be durable before it may be told. */
 static ptrdiff_t open_producer(struct tcp *tcp, struct turn *turn, struct span name,
                                struct hold *after)
@@ -70,8 +86,17 @@ static ptrdiff_t open_producer(struct tcp *tcp, struct turn *turn, struct span n
 ptrdiff_t tcp_greet(struct tcp *tcp, struct turn *turn, const struct hello *hello)
 {
     struct hold after = {.level = ACK_NONE};
-    if (hello->producer.at != NULL) {
-        unsigned owner = tcp->house->intake->producer_shard(tcp->house->intake, hello->producer);
+    struct span name = hello->producer;
+    char text[PRODUCER_BYTES_MAX + 1];
+    ptrdiff_t result = tcp_admit(tcp, turn, hello->token);
+    if (result != 0)
+        return result;
+    if (name.at != NULL) {
+        if (!own_name(tcp, &name, text))
+            return tcp_say_error(tcp, turn, EVENT_INVALID_FIELD,
+                                 "hello.producer: too long: with the token's user and tenant 128 "
+                                 "bytes are kept");
+        unsigned owner = tcp->house->intake->producer_shard(tcp->house->intake, name);
         if (owner != tcp->house->shard) {
             conn_hand_over(tcp->wire.conn, owner);
             return WIRE_HAND_OVER;
@@ -82,9 +107,8 @@ ptrdiff_t tcp_greet(struct tcp *tcp, struct turn *turn, const struct hello *hell
                              "hello.ack: stored is not to be had: this node has no Postgres "
                              "(postgres.conninfo)");
     tcp->ack = hello->ack;
-    ptrdiff_t result = tcp_admit(tcp, turn, hello->token);
-    if (result == 0 && hello->producer.at != NULL)
-        result = open_producer(tcp, turn, hello->producer, &after);
+    if (name.at != NULL)
+        result = open_producer(tcp, turn, name, &after);
     if (result == 0)
         result = say_welcome(tcp, turn, hello, &after);
     if (result == 0)

@@ -59,7 +59,7 @@ like "no token and no newline: UNAUTHORIZED" '"error":\{"code":"UNAUTHORIZED"' "
 cases "$PYTHON" "$BLACKBOX/tcp_tokens.py"
 same "send with a token" 0 "$(send "$file" --ack stored --token "$TOKEN_ANY" >/dev/null 2>&1; echo $?)"
 same "send without one" 3 "$(send "$file" >/dev/null 2>&1; echo $?)"
-same "exactly what was permitted is stored" 10004 "$(sql 'select count(*) from events')"
+same "exactly what was permitted is stored" 10009 "$(sql 'select count(*) from events')"
 check "ringmain stops well" stop_ringmain
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────

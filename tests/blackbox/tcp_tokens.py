@@ -55,6 +55,19 @@ with case("ingest:any may speak for others"):
         same(producer.rejects, {})
     same(stored("any"), [("u2", "t9")])
 
+with case("a producer's name is its user's: nobody else takes it over, or counts it on"):
+    with Producer({"token": TOKEN, "ack": "spooled", "producer": "shared"}).greeted() as one:
+        one.send({"type": "named"}, {"type": "named"}, {"type": "named"})
+        one.until_ack(3)
+        with Producer({"token": TOKEN_OTHER, "ack": "spooled", "producer": "shared"}).greeted() as other:
+            same(other.welcome["resume"], 0)
+            other.send({"type": "named"})
+            other.until_ack(1)
+        one.send({"type": "named"})
+        one.until_ack(4)
+    with Producer({"token": TOKEN_ANY, "ack": "spooled", "producer": "shared"}).greeted() as again:
+        same(again.welcome["resume"], 4)
+
 with case("a second key by its kid"):
     with Producer({"token": TOKEN_OTHER, "ack": "stored"}).greeted() as producer:
         producer.send({"type": "other"})

@@ -447,6 +447,22 @@ static void resume_waits_for_the_count(void **state)
     end();
 }
 
+/* Behind a token the name is its user's, as long as both fit. */
+static void a_users_producer(void **state)
+{
+    (void)state;
+    for (int length = 122; length < 124; length++) {
+        char line[256];
+        begin();
+        snprintf(line, sizeof line, "{\"hello\":{\"token\":\"good\",\"producer\":\"%0*d\"}}\n",
+                 length, 0);
+        say(line);
+        assert_int_equal(conn.closing, length > 122);
+        expect_said(length > 122 ? "hello.producer: too long" : "\"resume\":0");
+        end();
+    }
+}
+
 static void another_shards_producer(void **state)
 {
     (void)state;
@@ -584,6 +600,7 @@ int main(void)
         cmocka_unit_test(held_back_costs_nothing),
         cmocka_unit_test(resume_goes_on),
         cmocka_unit_test(resume_waits_for_the_count),
+        cmocka_unit_test(a_users_producer),
         cmocka_unit_test(another_shards_producer),
         cmocka_unit_test(too_many_producers),
         cmocka_unit_test(last_line_without_newline),
