@@ -16,8 +16,8 @@
  *   6 move     blocks that look good but were never proven durable may stand in the kernel's cache
  *              only, after a write error even for good: they are written again, into a segment of
  *              this boot, before they count
- *   7 begin    a new segment, which supersedes whatever was torn off; only now empty leftovers are
- *              removed
+ *   7 begin    a new segment, which supersedes whatever was torn off (of a shard that no longer runs
+ *              only a header); only now empty leftovers are removed
  *
  * A crash at any point of this leaves what was there before, or a step more.
  */
@@ -382,6 +382,29 @@ static int keep_all(struct recovery *recovery)
     return 0;
 }
 
+/* The last header already says where the sequences go on, and nothing else:
+ * an earlier start ended this spool. */
+static bool is_ended(const struct recovery *recovery, const struct segment *tail)
+{
+    if (recovery->founds == 0)
+        return recovery->highest == 0; /* it never began */
+    const struct found *last = &recovery->found[recovery->founds - 1];
+    return tail == NULL && last->fault == SEGMENT_OK && last->pieces == 0 &&
+           last->number == recovery->highest && last->first == recovery->expected;
+}
+
+static int clear_all_away(struct recovery *recovery, unsigned founds)
+{
+    for (unsigned i = 0; i < founds; i++) {
+        const struct found *found = &recovery->found[i];
+        int result = found->pieces == 0 ? clear_away(recovery, found) : 0;
+        if (result < 0)
+            return result;
+    }
+    int result = file_sync(recovery->spool->shard_directory);
+    return result < 0 ? disk_failed(recovery, recovery->highest, result) : 0;
+}
+
 /* The new segment's sequences begin where all others end:
  * what was torn off is superseded from now on. */
 static int begin(struct recovery *recovery, bool live)
@@ -396,8 +419,11 @@ static int begin(struct recovery *recovery, bool live)
     result = recovery_move_tail(recovery, &tail);
     if (result == 0 && tail != NULL)
         list_append(&spool->segments, &tail->link);
+    bool ended = !live && is_ended(recovery, tail);
     if (result == 0 && live)
         result = recovery_make_live(recovery, &segment);
+    else if (result == 0 && !ended)
+        result = recovery_make_end(recovery);
     if (result < 0) {
         int64_t space = file_space(spool->shard_directory);
         (void)snprintf(recovery->why, SPOOL_WHY_BYTES,
@@ -407,18 +433,11 @@ static int begin(struct recovery *recovery, bool live)
                        strerror(-result), space);
         return result;
     }
-    if (segment == NULL)
-        return 0;
-    list_append(&spool->segments, &segment->link);
+    if (segment != NULL)
+        list_append(&spool->segments, &segment->link);
     spool->current = segment;
-    for (unsigned i = 0; i < recovery->founds; i++) {
-        const struct found *found = &recovery->found[i];
-        result = found->pieces == 0 ? clear_away(recovery, found) : 0;
-        if (result < 0)
-            return result;
-    }
-    result = file_sync(spool->shard_directory);
-    return result < 0 ? disk_failed(recovery, recovery->highest, result) : 0;
+    return clear_all_away(recovery,
+                          ended && recovery->founds > 0 ? recovery->founds - 1 : recovery->founds);
 }
 
 static void fill_in(struct recovery *recovery)

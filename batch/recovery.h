@@ -76,5 +76,7 @@ NODISCARD int recovery_repair(struct recovery *recovery, struct found *found);
  * of this boot: *out, or NULL if there are none. */
 NODISCARD int recovery_move_tail(struct recovery *recovery, struct segment **out);
 NODISCARD int recovery_make_live(struct recovery *recovery, struct segment **out);
+/* A header without rows that says where the sequences go on. */
+NODISCARD int recovery_make_end(struct recovery *recovery);
 
 #endif

@@ -195,6 +195,19 @@ static bool ready(const struct writer *writer, bool was_busy)
            clock_mono_ns() >= batch->begun_ns + (uint64_t)writer->options.linger_ms * MS;
 }
 
+/* What shards that no longer run have left behind goes when it is stored, and when the producers'
+ * counts in it stand somewhere else. */
+static void tidy(struct writer *writer, uint64_t now_ns)
+{
+    const struct writer_options *options = &writer->options;
+    for (unsigned i = 0; i < options->shards; i++)
+        if (!atomic_load_explicit(&options->progress[i].marks, memory_order_acquire))
+            return;
+    for (unsigned i = 0; i < options->sources; i++)
+        if (options->source[i].orphan != NULL)
+            spool_orphan_tick(options->source[i].orphan, now_ns, writer->source[i].stored, now_ns);
+}
+
 /* A connection does not outlive its server, so one that is there speaks for all that was committed
  * through it. (One that is half open may do so for as long as TCP's time limits: a minute.) */
 static void seen(struct writer *writer)
@@ -202,6 +215,7 @@ static void seen(struct writer *writer)
     uint64_t now_ns = clock_mono_ns();
     for (unsigned i = 0; i < writer->options.sources; i++)
         source_seen(&writer->source[i], now_ns);
+    tidy(writer, now_ns);
 }
 
 /* Waits until the batch is ready to go. */

@@ -404,6 +404,11 @@ uint64_t spool_blocks_durable(const struct spool *spool)
     return spool->blocks_durable;
 }
 
+bool spool_marks_stand(const struct spool *spool)
+{
+    return spool->marks_from != 0;
+}
+
 bool spool_idle(const struct spool *spool)
 {
     return spool_draft_empty(&spool->draft) && list_empty(&spool->sealed) &&

@@ -106,12 +106,16 @@ struct spool_recovery {
 NODISCARD int spool_open(struct spool **out, const struct spool_options *options,
                          struct spool_recovery *recovery, char *why);
 /*
- * Recovery alone, for the directory of a shard that no longer runs (a
- * higher shard count left it): afterwards a spool_reader finds every
- * sequence below recovery->next. Options and errors as for spool_open().
+ * The same for a shard that no longer runs (a higher shard count left it): recovered, and nothing is
+ * ever written to it. A spool_reader finds every sequence below recovery->next; of the calls below
+ * only spool_orphan_tick() and spool_close() are for it. Its directory keeps one segment without
+ * rows, so that the shard can come back.
  */
-NODISCARD int spool_recover(const struct spool_options *options, struct spool_recovery *recovery,
-                            char *why);
+NODISCARD int spool_adopt(struct spool **out, const struct spool_options *options,
+                          struct spool_recovery *recovery, char *why);
+/* The writer's thread, now and then, when the counts that its marks named stand in the segments of
+ * the shards that run: removes its oldest segment if that may go. stored, seen_ns as below. */
+void spool_orphan_tick(struct spool *spool, uint64_t now_ns, uint64_t stored, uint64_t seen_ns);
 /* All blocks have been given back, and everything
  * in flight has completed or the ring has been closed. */
 void spool_close(struct spool *spool);
@@ -144,6 +148,8 @@ uint64_t spool_durable(const struct spool *spool); /* all below are durable */
  * last, and how many are durable. For marks, which have no sequence. */
 uint64_t spool_block(const struct spool *spool);
 uint64_t spool_blocks_durable(const struct spool *spool);
+/* All producers' counts stand in segments of this boot: see spool_set_marks(). */
+bool spool_marks_stand(const struct spool *spool);
 bool spool_idle(const struct spool *spool);   /* nothing open, nothing in flight */
 bool spool_failed(const struct spool *spool); /* two failures in a row: accepts nothing any more */
 /* What has been accepted has nowhere to go until a stored segment is freed or the disk has room. */

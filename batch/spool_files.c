@@ -308,9 +308,18 @@ static bool space_is_short(const struct spool *spool)
     return bytes > spool->options.bytes_max / 100 * PERCENT_EARLY;
 }
 
-/* ns until `segment` may go; 0: now; -1: time alone does not bring it. While Postgres is away
- * nobody knows what it will have when it is back: the standby that takes over may lack the last of
- * what it had, however long that is ago by then. */
+/* While Postgres is away nobody knows what it will have when it is back: the standby that takes over
+ * may lack the last of what it had, however long that is ago by then. */
+int64_t spool_until_released(const struct spool *spool, const struct segment *segment,
+                             uint64_t now_ns)
+{
+    uint64_t at_ns = segment->stored_ns + (uint64_t)spool->options.retain_us * 1000;
+    if (now_ns < at_ns)
+        return (int64_t)(at_ns - now_ns);
+    return spool->seen_ns >= at_ns ? 0 : -1;
+}
+
+/* ns until `segment` may go; 0: now; -1: time alone does not bring it. */
 static int64_t until_burial(const struct spool *spool, const struct segment *segment,
                             uint64_t now_ns)
 {
@@ -320,10 +329,7 @@ static int64_t until_burial(const struct spool *spool, const struct segment *seg
     bool succeeded = spool->current != NULL && spool->current->durable_bytes > 0;
     if (!succeeded || segment->number >= spool->marks_from)
         return -1;
-    uint64_t at_ns = segment->stored_ns + (uint64_t)spool->options.retain_us * 1000;
-    if ((now_ns >= at_ns && spool->seen_ns >= at_ns) || space_is_short(spool))
-        return 0;
-    return now_ns >= at_ns ? -1 : (int64_t)(at_ns - now_ns);
+    return space_is_short(spool) ? 0 : spool_until_released(spool, segment, now_ns);
 }
 
 static void bury(struct spool *spool, struct ring *ring, struct segment *segment)

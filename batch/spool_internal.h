@@ -6,6 +6,7 @@
  *   spool.c          the commits in flight, in order; the failed one   → durable
  *   spool_memory.c   the buffers; durable blocks on loan to the writer → free
  *   spool_files.c    the next segment made ready, stored ones removed
+ *   spool_orphan.c   those of a shard that no longer runs removed
  *   recovery.c       what an earlier boot left
  *   spool_rescue.c   writes anew what must not stay where it is
  */
@@ -210,6 +211,9 @@ uint64_t spool_disk_bytes(const struct spool *spool);
 /* Neither is one made ready, nor one freed, nor would that be tried now. */
 bool spool_no_segment_comes(const struct spool *spool);
 void spool_disk_look(struct spool *spool, uint64_t now_ns);
+/* ns until a stored segment has stayed for long enough; 0: it has; -1: it depends on Postgres. */
+int64_t spool_until_released(const struct spool *spool, const struct segment *segment,
+                             uint64_t now_ns);
 int64_t spool_files_tick(struct spool *spool, struct ring *ring, uint64_t now_ns);
 void spool_nursery_complete(struct spool *spool, struct ring *ring,
                             const struct completion *completion, uint64_t now_ns);
@@ -218,8 +222,8 @@ void spool_grave_complete(struct spool *spool, struct ring *ring,
 /* The readied segment, taken out; NULL: none is ready. */
 struct segment *spool_nursery_take(struct spool *spool);
 
-/* recovery.c: fills in segments, next_number, next,
- * durable and, if `live`, makes a new current segment. */
+/* recovery.c: fills in segments, next_number, next, durable, and makes
+ * a new current segment or, if not `live`, a header that ends it. */
 NODISCARD int spool_recover_shard(struct spool *spool, struct spool_recovery *recovery, bool live,
                                   char *why);
 

@@ -141,7 +141,7 @@ static int make(struct spool *spool, struct spool_recovery *recovery, bool live,
         result = open_directories(spool, why);
     if (result == 0)
         result = make_header(spool, why);
-    if (result == 0)
+    if (result == 0 && live)
         result = make_memory(spool);
     if (result == 0)
         result = spool_recover_shard(spool, recovery, live, why);
@@ -152,15 +152,15 @@ static int make(struct spool *spool, struct spool_recovery *recovery, bool live,
     return result;
 }
 
-int spool_open(struct spool **out, const struct spool_options *options,
-               struct spool_recovery *recovery, char *why)
+static int open_or_adopt(struct spool **out, const struct spool_options *options,
+                         struct spool_recovery *recovery, bool live, char *why)
 {
     struct spool *spool = spool_new(options);
     if (spool == NULL) {
         (void)snprintf(why, SPOOL_WHY_BYTES, "no memory");
         return -ENOMEM;
     }
-    int result = make(spool, recovery, true, why);
+    int result = make(spool, recovery, live, why);
     if (result < 0) {
         spool_close(spool);
         return result;
@@ -169,16 +169,16 @@ int spool_open(struct spool **out, const struct spool_options *options,
     return 0;
 }
 
-int spool_recover(const struct spool_options *options, struct spool_recovery *recovery, char *why)
+int spool_open(struct spool **out, const struct spool_options *options,
+               struct spool_recovery *recovery, char *why)
 {
-    struct spool *spool = spool_new(options);
-    if (spool == NULL) {
-        (void)snprintf(why, SPOOL_WHY_BYTES, "no memory");
-        return -ENOMEM;
-    }
-    int result = make(spool, recovery, false, why);
-    spool_close(spool);
-    return result;
+    return open_or_adopt(out, options, recovery, true, why);
+}
+
+int spool_adopt(struct spool **out, const struct spool_options *options,
+                struct spool_recovery *recovery, char *why)
+{
+    return open_or_adopt(out, options, recovery, false, why);
 }
 
 /* A last witness: without it the next start could not tell

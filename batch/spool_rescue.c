@@ -374,15 +374,20 @@ static int fill(struct rescue *rescue, const struct spool *spool, uint64_t bytes
     return result;
 }
 
-static int write_live(struct rescue *rescue, struct spool *spool, uint64_t bytes)
+static int write_first_header(struct rescue *rescue, const struct spool *spool)
 {
     struct segment_header place = {.number = rescue->number,
                                    .first_sequence = spool->next,
                                    .boot = spool->boot,
                                    .durable = spool->next,
                                    .created_us = clock_wall_us()};
+    return rescue_header(rescue, spool->header, &place);
+}
+
+static int write_live(struct rescue *rescue, const struct spool *spool, uint64_t bytes)
+{
     int result = fill(rescue, spool, bytes);
-    return result < 0 ? result : rescue_header(rescue, spool->header, &place);
+    return result < 0 ? result : write_first_header(rescue, spool);
 }
 
 /* The file that commits go to: with O_DIRECT if the
@@ -431,4 +436,14 @@ int recovery_make_live(struct recovery *recovery, struct segment **out)
     }
     *out = segment;
     return 0;
+}
+
+int recovery_make_end(struct recovery *recovery)
+{
+    struct spool *spool = recovery->spool;
+    struct rescue rescue;
+    int result = rescue_open(&rescue, spool->shard_directory, spool->next_number++);
+    if (result == 0)
+        result = write_first_header(&rescue, spool);
+    return rescue_close(&rescue, result);
 }

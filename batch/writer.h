@@ -39,6 +39,7 @@ struct writer_source {
      * for every block that the shard has, so that giving one back never fails. */
     struct mail *returns;
     struct sleeper *shard_sleeper; /* NULL for an orphan */
+    struct spool *orphan; /* an orphan's: the writer removes what is stored of it; else NULL */
 };
 
 struct writer_options {
@@ -53,6 +54,7 @@ struct writer_options {
     unsigned retry_min_ms, retry_max_ms, hold_retry_ms;
     const struct streams *streams;
     struct progress *progress;
+    unsigned shards;           /* that run: progress[0 … shards) */
     struct counters *counters; /* this writer's own */
     struct sleeper *sleeper;   /* shards wake this after posting */
     struct writer_source *source;

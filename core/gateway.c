@@ -336,6 +336,9 @@ static void set_gauges(struct gateway *gateway, struct turn *turn)
     gauge(turn->counters, COUNT_SPOOL_PRESSURE, spool_pressure(gateway->spool));
     if (gateway->shard == 0)
         gauge(turn->counters, COUNT_DEDUP_IDS, dedup_ids(gateway->node->dedup));
+    if (spool_marks_stand(gateway->spool))
+        atomic_store_explicit(&gateway->node->progress[gateway->shard].marks, true,
+                              memory_order_release);
 }
 
 static int64_t sooner(int64_t one, int64_t other)

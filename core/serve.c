@@ -211,6 +211,7 @@ static void add_source(struct server *server, struct seat *seat, unsigned writer
         .blocks = seat->to_writer,
         .returns = seat->from_writer,
         .shard_sleeper = seat->shard == NULL ? NULL : shard_sleeper(seat->shard),
+        .orphan = seat->orphan ? seat->spool : NULL,
     };
 }
 
@@ -232,6 +233,7 @@ static int make_writer(struct server *server, unsigned index)
         .hold_retry_ms = (unsigned)config->postgres_hold_retry_ms,
         .streams = server->streams,
         .progress = server->progress,
+        .shards = server->shards,
         .counters = &server->counters[server->shards + index],
         .sleeper = sleeper,
         .source = server->source[index],

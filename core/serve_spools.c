@@ -64,8 +64,8 @@ static int open_spool(struct server *server, unsigned index)
         .counters = &server->counters[seat->orphan ? 0 : index],
         .ring_owner = RING_OWNER_HOUSE,
     };
-    /* Nothing more is written to an orphan's; the writer reads what is left there. */
-    int result = seat->orphan ? spool_recover(&options, &seat->recovery, server->why)
+    /* Nothing more is written to an orphan's; the writer reads what is left there, and removes it. */
+    int result = seat->orphan ? spool_adopt(&seat->spool, &options, &seat->recovery, server->why)
                               : spool_open(&seat->spool, &options, &seat->recovery, server->why);
     if (result == 0 && seat->starved) {
         snprintf(server->why, SERVER_WHY, "no memory for the producers that the spool remembers");
@@ -76,6 +76,7 @@ static int open_spool(struct server *server, unsigned index)
     say_recovery(seat);
     server->progress[index].durable = seat->recovery.next;
     server->progress[index].stored = seat->recovery.oldest;
+    server->progress[index].marks = seat->orphan;
     return 0;
 }
 

@@ -17,7 +17,7 @@ enum { SERVER_WHY = 512, WRITERS_MAX = 16 };
 struct seat {
     struct server *server; /* for the recovery's callbacks */
     unsigned index;
-    bool orphan;  /* of a higher shard count: only its spool is left to be stored */
+    bool orphan;  /* of a higher shard count: its spool is left to be stored and removed */
     bool starved; /* there was no memory for what its spool remembers */
     struct spool *spool;
     struct spool_recovery recovery;

@@ -36,6 +36,8 @@ struct progress {
     _Atomic uint64_t blocks; /* so many blocks of this boot are on disk, those without events too */
     _Atomic uint64_t stored; /* events with sequence < stored are committed in Postgres … */
     _Atomic uint64_t seen_ns; /* … as it was last heard to be there, monotonic; 0: never */
+    _Atomic bool
+        marks; /* the producers' counts that were known at start stand in this boot's files */
 };
 
 struct house {

@@ -13,7 +13,10 @@ static int recover_only(struct kit *kit)
     memset(kit->told, 0, sizeof kit->told);
     kit->mark = 0;
     kit->why[0] = '\0';
-    return spool_recover(&kit->options, &kit->recovery, kit->why);
+    int result = spool_adopt(&kit->spool, &kit->options, &kit->recovery, kit->why);
+    if (result == 0)
+        spool_close(kit->spool);
+    return result;
 }
 
 struct flips {
