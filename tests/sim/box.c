@@ -17,64 +17,6 @@
 enum { CONNECTION_MEMORY = 8 * 1024 * 1024 };
 enum { MAIL_LETTERS = 1024, DEDUP_IDS = 2048, REMOVALS_A_CHECK = 3 };
 
-/* ── Recovery ───────────────────────────────────────────────────────────────────────────────── */
-
-static void recovered_key(void *context, struct dedup_key key, uint64_t sequence, int64_t wall_us)
-{
-    const struct seat *seat = context;
-    struct ticket mine = {sequence, seat->index}, original;
-    bool evicted;
-    bool taken =
-        dedup_take(seat->box->dedup, key, mine, (uint32_t)(wall_us / 1000000), &original, &evicted);
-    (void)taken;
-}
-
-static void recovered_mark(void *context, struct span name, uint64_t count)
-{
-    const struct seat *seat = context;
-    struct seat *owner = &seat->box->seat[producers_shard(name, seat->box->options.shards)];
-    must(producers_recover(owner->producers, name, count, world.now_ns));
-}
-
-struct spool_options box_spool_options(const struct box *box, unsigned shard)
-{
-    const struct box_options *options = &box->options;
-    return (struct spool_options){
-        .shared = box->directory,
-        .directory = CHECK_DIRECTORY,
-        .node = CHECK_NODE,
-        .shard = shard,
-        .segment_bytes = options->segment_bytes,
-        .bytes_max = options->bytes_max,
-        .memory_bytes = options->memory_bytes,
-        .retain_us = options->retain_us,
-        .in_flight_max = options->in_flight,
-        .direct = options->direct,
-        .streams = box->streams,
-        .counters = (struct counters *)(uintptr_t)&box->counters[shard],
-        .ring_owner = RING_OWNER_HOUSE,
-    };
-}
-
-static int open_spool(struct box *box, struct seat *seat)
-{
-    struct spool_options options = box_spool_options(box, seat->index);
-    seat->recovery =
-        (struct spool_recovery){.context = seat, .key = recovered_key, .mark = recovered_mark};
-    int result = spool_open(&seat->spool, &options, &seat->recovery, box->why);
-    if (result != 0)
-        return result;
-    if (seat->recovery.torn_bytes > 0)
-        saw(SAW_TORN_TAILS);
-    tell("shard %u recovered: %llu … %llu in %llu segments, %llu bytes torn", seat->index,
-         (unsigned long long)seat->recovery.oldest, (unsigned long long)seat->recovery.next,
-         (unsigned long long)seat->recovery.segments,
-         (unsigned long long)seat->recovery.torn_bytes);
-    box->progress[seat->index].durable = seat->recovery.next;
-    box->progress[seat->index].stored = seat->recovery.oldest;
-    return 0;
-}
-
 /* ── Making ─────────────────────────────────────────────────────────────────────────────────── */
 
 static int make_gateway(struct box *box, struct seat *seat)
@@ -86,7 +28,7 @@ static int make_gateway(struct box *box, struct seat *seat)
         .producers = seat->producers,
         .to_writer = seat->to_writer,
         .from_writer = seat->from_writer,
-        .writer_sleeper = &box->writer_sleeper[seat->index % box->options.writers],
+        .writer_sleeper = &box->writer_sleeper[seat->index % box->writers],
         .tokens_max = 4,
     };
     return gateway_open(&seat->gateway, &options, box->why);
@@ -96,7 +38,7 @@ static int make_shard(struct box *box, struct seat *seat)
 {
     struct shard_options options = {
         .index = seat->index,
-        .shards = box->options.shards,
+        .shards = box->shards,
         .core = -1,
         .ring = {.entries = 256,
                  .completion_entries = 1024,
@@ -116,7 +58,7 @@ static int make_shard(struct box *box, struct seat *seat)
 static int make_seat(struct box *box, unsigned index)
 {
     struct seat *seat = &box->seat[index];
-    int result = open_spool(box, seat);
+    int result = box_open_spool(box, seat);
     if (result == 0)
         result = make_gateway(box, seat);
     if (result == 0)
@@ -133,10 +75,10 @@ static void clear(struct box *box)
     memset(box->writer_counters, 0, sizeof box->writer_counters);
     memset(box->writer, 0, sizeof box->writer);
     memset(box->sources, 0, sizeof box->sources);
-    for (unsigned i = 0; i < box->options.writers; i++)
+    for (unsigned i = 0; i < box->writers; i++)
         box->writer_sleeper[i] = (struct sleeper){.doorbell = FIBER_BELL_FIRST + (int)i};
     box->dedup = dedup_open(DEDUP_IDS, DEDUP_WINDOW_MAX_S);
-    for (unsigned i = 0; i < box->options.shards; i++) {
+    for (unsigned i = 0; i < box->shards; i++) {
         struct seat *seat = &box->seat[i];
         *seat = (struct seat){.box = box, .index = i};
         seat->producers = producers_open(64);
@@ -144,9 +86,9 @@ static void clear(struct box *box)
         seat->from_writer = mail_open(MAIL_LETTERS, sizeof(struct block *));
         must(seat->producers != NULL && seat->to_writer != NULL && seat->from_writer != NULL);
     }
-    box->hubs = hub_node_open(box->options.shards);
+    box->hubs = hub_node_open(box->shards);
     struct dashboard_options dashboard = {
-        .shards = box->options.shards, .users = 64, .interval_ns = 1000000000, .idle_s = 60};
+        .shards = box->shards, .users = 64, .interval_ns = 1000000000, .idle_s = 60};
     box->dashboard = dashboard_open(&dashboard);
     must(box->dedup != NULL && box->hubs != NULL && box->dashboard != NULL);
 }
@@ -167,27 +109,28 @@ static int make(struct box *box)
         .progress = box->progress,
         .stats = &box->stats,
         .writer = box->writer,
-        .writers = box->options.writers,
-        .shards = box->options.shards,
+        .writers = box->writers,
+        .shards = box->shards,
         .hubs = box->hubs,
         .dashboard = box->dashboard,
         .started_ns = world.now_ns,
     };
-    for (unsigned i = 0; result == 0 && i < box->options.shards; i++)
+    for (unsigned i = 0; result == 0 && i < box->shards; i++)
         result = make_seat(box, i);
-    return result;
+    return result == 0 ? box_adopt_orphans(box) : result;
 }
 
-static void add_source(struct box *box, struct seat *seat)
+static void add_source(struct box *box, const struct seat *seat)
 {
-    unsigned writer = seat->index % box->options.writers;
+    unsigned writer = seat->index % box->writers;
     box->source[writer][box->sources[writer]++] = (struct writer_source){
         .shard = seat->index,
         .epoch = spool_directory_epoch(box->directory),
         .durable_at_start = seat->recovery.next,
         .blocks = seat->to_writer,
         .returns = seat->from_writer,
-        .shard_sleeper = shard_sleeper(seat->shard),
+        .shard_sleeper = seat->orphan ? NULL : shard_sleeper(seat->shard),
+        .orphan = seat->orphan ? seat->spool : NULL,
     };
 }
 
@@ -207,6 +150,7 @@ static int make_writer(struct box *box, unsigned index)
         .hold_retry_ms = box->options.hold_ms,
         .streams = box->streams,
         .progress = box->progress,
+        .shards = box->shards,
         .counters = &box->writer_counters[index],
         .sleeper = &box->writer_sleeper[index],
         .source = box->source[index],
@@ -218,11 +162,12 @@ static int make_writer(struct box *box, unsigned index)
 static int make_writers(struct box *box)
 {
     int result = 0;
-    for (unsigned i = 0; i < box->options.shards; i++)
-        add_source(box, &box->seat[i]);
-    for (unsigned i = 0; result == 0 && i < box->options.writers; i++)
+    for (unsigned i = 0; i < WORLD_SHARDS_MAX; i++)
+        if (box->seat[i].spool != NULL)
+            add_source(box, &box->seat[i]);
+    for (unsigned i = 0; result == 0 && i < box->writers; i++)
         result = make_writer(box, i);
-    for (unsigned i = 0; result == 0 && i < box->options.writers; i++)
+    for (unsigned i = 0; result == 0 && i < box->writers; i++)
         result = writer_start(box->writer[i], box->why);
     return result;
 }
@@ -230,13 +175,13 @@ static int make_writers(struct box *box)
 static int open_doors(struct box *box)
 {
     int result = 0;
-    for (unsigned i = 0; i < box->options.shards; i++)
-        for (unsigned j = 0; result == 0 && j < box->options.shards; j++)
+    for (unsigned i = 0; i < box->shards; i++)
+        for (unsigned j = 0; result == 0 && j < box->shards; j++)
             if (i != j)
                 result = shard_introduce(box->seat[i].shard, box->seat[j].shard);
-    for (unsigned i = 0; result == 0 && i < box->options.shards; i++)
+    for (unsigned i = 0; result == 0 && i < box->shards; i++)
         hub_node_set_sleeper(box->hubs, i, shard_sleeper(box->seat[i].shard));
-    for (unsigned i = 0; result == 0 && i < box->options.shards; i++)
+    for (unsigned i = 0; result == 0 && i < box->shards; i++)
         result = shard_listen(box->seat[i].shard, DOOR_TCP, "192.0.2.9:7070", true, NULL, box->why);
     return result;
 }
@@ -245,7 +190,7 @@ static int open_doors(struct box *box)
 
 static void note_counters(const struct box *box)
 {
-    for (unsigned i = 0; i < box->options.shards; i++) {
+    for (unsigned i = 0; i < box->shards; i++) {
         const struct counters *counters = &box->counters[i];
         world.saw[SAW_HANDED_OVER] += counted(counters, COUNT_CONNECTIONS_HANDED_OVER);
         world.saw[SAW_THROTTLED] += counted(counters, COUNT_THROTTLED);
@@ -258,9 +203,10 @@ static void note_counters(const struct box *box)
 static void unmake_seat(struct seat *seat)
 {
     struct block *block;
-    while (seat->spool != NULL && mail_take(seat->from_writer, &block))
+    bool lends = seat->spool != NULL && !seat->orphan;
+    while (lends && mail_take(seat->from_writer, &block))
         spool_give_back(seat->spool, block);
-    while (seat->spool != NULL && mail_take(seat->to_writer, &block))
+    while (lends && mail_take(seat->to_writer, &block))
         spool_give_back(seat->spool, block);
     if (seat->shard != NULL)
         shard_destroy(seat->shard);
@@ -275,11 +221,11 @@ static void unmake_seat(struct seat *seat)
 
 static void unmake_writers(struct box *box)
 {
-    for (unsigned i = 0; i < box->options.writers; i++)
+    for (unsigned i = 0; i < box->writers; i++)
         if (box->writer[i] != NULL)
             writer_stop(box->writer[i], world.now_ns);
     fibers_end();
-    for (unsigned i = 0; i < box->options.writers; i++) {
+    for (unsigned i = 0; i < box->writers; i++) {
         if (box->writer[i] == NULL)
             continue;
         writer_join(box->writer[i]);
@@ -292,7 +238,7 @@ static void unmake(struct box *box)
 {
     unmake_writers(box);
     note_counters(box);
-    for (unsigned i = 0; i < box->options.shards; i++)
+    for (unsigned i = 0; i < WORLD_SHARDS_MAX; i++)
         unmake_seat(&box->seat[i]);
     if (box->directory != NULL)
         spool_directory_close(box->directory);
@@ -323,7 +269,7 @@ void box_crash(struct box *box)
     if (world.power)
         world_blackout();
     saw(world.killed ? SAW_KILLS : SAW_MACHINE_CRASHES);
-    for (unsigned i = 0; i < box->options.shards; i++)
+    for (unsigned i = 0; i < box->shards; i++)
         if (world.ring[i] != NULL)
             ring_crash(world.ring[i]);
     bury(box);
@@ -344,9 +290,23 @@ static int refused(struct box *box, int result)
     return result;
 }
 
+/* An operator has given it more cores, or fewer. */
+static void draw_shards(struct box *box)
+{
+    unsigned before = box->shards;
+    if (box->options.moves && once_in(2))
+        box->shards = (unsigned)between(1, WORLD_SHARDS_MAX);
+    box->writers = box->options.writers < box->shards ? box->options.writers : box->shards;
+    if (box->shards == before)
+        return;
+    saw(box->shards < before ? SAW_SHARDS_FEWER : SAW_SHARDS_MORE);
+    tell("%u shards from now on", box->shards);
+}
+
 int box_boot(struct box *box)
 {
     box->boots++;
+    draw_shards(box);
     box->why[0] = '\0';
     int result = make(box);
     if (result == 0)
@@ -381,7 +341,7 @@ void box_stop(struct box *box)
 {
     tell("SIGTERM");
     box->stopping = true;
-    for (unsigned i = 0; i < box->options.shards; i++)
+    for (unsigned i = 0; i < box->shards; i++)
         shard_stop(box->seat[i].shard);
 }
 
@@ -409,7 +369,7 @@ static uint64_t seat_next_ns(const struct seat *seat)
 uint64_t box_next_ns(const struct box *box)
 {
     uint64_t next = box->up ? fibers_next_ns() : NEVER;
-    for (unsigned i = 0; box->up && i < box->options.shards; i++) {
+    for (unsigned i = 0; box->up && i < box->shards; i++) {
         uint64_t seat = seat_next_ns(&box->seat[i]);
         uint64_t ring = world.ring[i] == NULL ? NEVER : ring_next_ns(world.ring[i]);
         next = seat < next ? seat : next;
@@ -453,7 +413,7 @@ static void seat_work(struct seat *seat)
 
 static void rest(struct box *box)
 {
-    for (unsigned i = 0; i < box->options.shards; i++)
+    for (unsigned i = 0; i < box->shards; i++)
         if (!box->seat[i].stopped)
             return;
     tell("stopped");
@@ -463,15 +423,15 @@ static void rest(struct box *box)
 
 void box_work(struct box *box)
 {
-    for (unsigned i = 0; i < box->options.shards && world.power; i++)
+    for (unsigned i = 0; i < box->shards && world.power; i++)
         if (world.ring[i] != NULL && ring_next_ns(world.ring[i]) <= world.now_ns)
             ring_work(world.ring[i]);
     if (world.removed && world.power && once_in(REMOVALS_A_CHECK))
         box_check_image(box);
     world.removed = false;
-    unsigned first = (unsigned)below(box->options.shards);
-    for (unsigned i = 0; i < box->options.shards && world.power; i++) {
-        struct seat *seat = &box->seat[(first + i) % box->options.shards];
+    unsigned first = (unsigned)below(box->shards);
+    for (unsigned i = 0; i < box->shards && world.power; i++) {
+        struct seat *seat = &box->seat[(first + i) % box->shards];
         if (seat_next_ns(seat) <= world.now_ns)
             seat_work(seat);
     }
@@ -483,7 +443,7 @@ void box_work(struct box *box)
 
 bool box_has_failed(const struct box *box)
 {
-    for (unsigned i = 0; box->up && i < box->options.shards; i++)
+    for (unsigned i = 0; box->up && i < box->shards; i++)
         if (spool_failed(box->seat[i].spool))
             return true;
     return false;
@@ -491,9 +451,11 @@ bool box_has_failed(const struct box *box)
 
 bool box_is_drained(const struct box *box)
 {
-    for (unsigned i = 0; box->up && i < box->options.shards; i++)
-        if (!spool_idle(box->seat[i].spool) ||
-            box->progress[i].stored < spool_durable(box->seat[i].spool))
+    for (unsigned i = 0; box->up && i < box->shards; i++)
+        if (!spool_idle(box->seat[i].spool))
+            return false;
+    for (unsigned i = 0; box->up && i < WORLD_SHARDS_MAX; i++)
+        if (box->progress[i].stored < box_durable(box, i))
             return false;
     return box->up;
 }
@@ -525,6 +487,7 @@ void box_open(struct box *box, const struct box_options *options, struct ledger 
 {
     memset(box, 0, sizeof *box);
     box->options = *options;
+    box->shards = options->shards;
     box->ledger = ledger;
     box->config = &furniture.config;
     box->streams = furniture.streams;

@@ -12,6 +12,7 @@
 struct seat {
     struct box *box;
     unsigned index;
+    bool orphan; /* of an earlier start with more shards: its spool is all there is of it */
     struct spool *spool;
     struct spool_recovery recovery;
     struct producers *producers;
@@ -24,18 +25,21 @@ struct seat {
 
 /* How the box is set up; drawn by the plan, the same for all boots of a seed. */
 struct box_options {
-    unsigned shards;
+    unsigned shards; /* at first */
+    bool moves;      /* … and from boot to boot another number */
     uint64_t segment_bytes, bytes_max, memory_bytes;
     int64_t retain_us;
     unsigned in_flight, receive_buffers, receive_bytes;
     bool direct;
-    unsigned writers, rows_max, linger_ms, hold_ms;
+    unsigned writers; /* or as many as there are shards */
+    unsigned rows_max, linger_ms, hold_ms;
     size_t bytes_max_batch;
     bool create_tables;
 };
 
 struct box {
     struct box_options options;
+    unsigned shards, writers; /* of this boot */
     struct ledger *ledger;
     const struct config *config;
     const struct streams *streams;
@@ -76,8 +80,16 @@ void box_stop(struct box *box);
 bool box_has_failed(const struct box *box);
 /* All that is durable is stored. */
 bool box_is_drained(const struct box *box);
+/* Of shards that no longer run no event is left on the disk. */
+bool box_is_tidy(const struct box *box);
+/* How far a shard, or one that no longer runs, has come on the disk. */
+uint64_t box_durable(const struct box *box, unsigned shard);
 
 /* Is everything that was acknowledged still there after the worst crash that could come now? */
 void box_check_image(struct box *box);
+
+/* box_spools.c: for box.c only. */
+int box_open_spool(struct box *box, struct seat *seat);
+int box_adopt_orphans(struct box *box);
 
 #endif

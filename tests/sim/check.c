@@ -82,8 +82,9 @@ void check_spool(struct box *box, const char *where)
     bool looking = world.looking;
     world.looking = true;
     ledger_look(box->ledger);
-    for (unsigned i = 0; i < box->options.shards; i++)
-        look_into_shard(box, box->directory, i, box->seat[i].recovery.next);
+    for (unsigned i = 0; i < WORLD_SHARDS_MAX; i++)
+        if (box->seat[i].spool != NULL)
+            look_into_shard(box, box->directory, i, box->seat[i].recovery.next);
     ledger_looked(box->ledger, where);
     world.looking = looking;
 }
@@ -92,14 +93,17 @@ static void check_image_shard(struct box *box, struct spool_directory *directory
 {
     struct counters counters = {0};
     struct spool_recovery recovery = {0};
+    struct spool *spool;
     struct spool_options options = box_spool_options(box, shard);
     char why[512] = "";
     options.shared = directory;
     options.counters = &counters;
-    if (spool_recover(&options, &recovery, why) == 0)
-        look_into_shard(box, directory, shard, recovery.next);
-    else
+    if (spool_adopt(&spool, &options, &recovery, why) != 0) {
         blame("the durable image can't be recovered: %s", why);
+        return;
+    }
+    look_into_shard(box, directory, shard, recovery.next);
+    spool_close(spool);
 }
 
 void check_image(struct box *box)
@@ -111,8 +115,9 @@ void check_image(struct box *box)
         return;
     }
     ledger_look(box->ledger);
-    for (unsigned i = 0; i < box->options.shards; i++)
-        check_image_shard(box, directory, i);
+    for (unsigned i = 0; i < WORLD_SHARDS_MAX; i++)
+        if ((spool_directory_shards(directory) >> i & 1) != 0)
+            check_image_shard(box, directory, i);
     ledger_looked(box->ledger, "in the durable image");
     spool_directory_close(directory);
 }

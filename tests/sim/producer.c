@@ -84,7 +84,7 @@ static void draw_values(struct client *client)
     struct ledger *ledger = client->ledger;
     must(options->values <= VALUES_MAX);
     ledger->events[options->index] = options->values;
-    ledger->in_order[options->index] = options->named;
+    ledger->in_order[options->index] = options->in_order;
     for (unsigned i = 0; i < options->values; i++) {
         client->value[i] = draw_value(client, i);
         const struct value *earlier = i == 0 ? NULL : &client->value[below(i)];

@@ -17,6 +17,7 @@ struct client_options {
     unsigned index;
     unsigned values;
     bool named, with_ids, length32;
+    bool in_order;      /* and its events have to be stored in its order */
     bool forgetful;     /* sends nothing again: what was not acknowledged is given up */
     bool stored;        /* the acknowledgement it asks for: stored, not spooled */
     unsigned window;    /* values that may be unacknowledged */

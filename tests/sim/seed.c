@@ -116,6 +116,7 @@ static struct box_options draw_box(bool tight)
 {
     struct box_options options = {
         .shards = once_in(3) ? WORLD_SHARDS_MAX : 1, /* a second one costs as much as the first */
+        .moves = once_in(6),
         .segment_bytes = SEGMENT_BYTES,
         .bytes_max = (tight ? between(4, 6) : 64) * SEGMENT_BYTES,
         .memory_bytes = (tight ? 13 : 24) * UINT64_C(262144),
@@ -130,21 +131,22 @@ static struct box_options draw_box(bool tight)
         .hold_ms = (unsigned)between(5, 100),
         .create_tables = once_in(8),
     };
-    options.writers = (unsigned)between(1, options.shards);
+    options.writers = (unsigned)between(1, options.moves ? WORLD_SHARDS_MAX : options.shards);
     return options;
 }
 
 /* Ids are forgotten with the segments that they stand in: who relies on them needs a spool that
  * keeps what is stored for as long. */
 static struct client_options draw_client(unsigned index, const struct scenario *scenario,
-                                         bool short_memory)
+                                         const struct box_options *box)
 {
-    bool tight = scenario->tight;
+    bool tight = scenario->tight, short_memory = box->retain_us < LONG_US;
     bool named = once_in(2), forgetful = !named && (short_memory || once_in(4));
     struct client_options options = {
         .index = index,
         .values = (unsigned)between(4, tight ? 60 : 20),
         .named = named,
+        .in_order = named && !box->moves, /* see proto/README.md */
         .with_ids = !short_memory && !forgetful && (!named || once_in(3)),
         .forgetful = forgetful,
         .length32 = once_in(3),
@@ -176,7 +178,7 @@ static void begin(struct run *run)
     world.server = server_open(&run->ledger, run->box.streams);
     run->clients = (unsigned)between(1, 3);
     for (unsigned i = 0; i < run->clients; i++) {
-        struct client_options client = draw_client(i, run->scenario, options.retain_us < LONG_US);
+        struct client_options client = draw_client(i, run->scenario, &options);
         run->client[i] = client_open(&client, &run->ledger);
         client_watch(run->client[i], &run->box, check_image);
     }
@@ -338,8 +340,8 @@ static void step(struct run *run)
 static bool all_stored(const struct run *run)
 {
     uint64_t epoch = spool_directory_epoch(run->box.directory);
-    for (unsigned i = 0; i < run->box.options.shards; i++)
-        if (server_checkpoint(world.server, i, epoch) < spool_durable(run->box.seat[i].spool))
+    for (unsigned i = 0; i < WORLD_SHARDS_MAX; i++)
+        if (server_checkpoint(world.server, i, epoch) < box_durable(&run->box, i))
             return false;
     return true;
 }
@@ -349,7 +351,8 @@ static bool all_done(const struct run *run)
     for (unsigned i = 0; i < run->clients; i++)
         if (!client_is_done(run->client[i]))
             return false;
-    return run->quiet && run->box.up && all_stored(run) && box_is_drained(&run->box);
+    return run->quiet && run->box.up && all_stored(run) && box_is_drained(&run->box) &&
+           (run->box.options.retain_us == LONG_US || box_is_tidy(&run->box));
 }
 
 /* False: something is wrong. */
@@ -387,8 +390,9 @@ static void live(struct run *run)
     if (!go_until(run, all_done, "what named producers ask"))
         return;
     uint64_t epoch = spool_directory_epoch(run->box.directory);
-    for (unsigned i = 0; i < run->box.options.shards; i++)
-        if (run->box.seat[i].recovery.next != server_checkpoint(world.server, i, epoch))
+    for (unsigned i = 0; i < WORLD_SHARDS_MAX; i++)
+        if (run->box.seat[i].spool != NULL &&
+            run->box.seat[i].recovery.next != server_checkpoint(world.server, i, epoch))
             blame("after a clean stop the spool of shard %u ends at another event than Postgres",
                   i);
 }

@@ -34,6 +34,9 @@ enum { WORLD_SHARDS_MAX = 2 };
     SIGHT(CRASHES_IN_RECOVERY, "crashes in a recovery")                                            \
     SIGHT(CLEAN_STOPS, "clean stops")                                                              \
     SIGHT(BOOTS_REFUSED, "starts that the disk refused")                                           \
+    SIGHT(SHARDS_FEWER, "starts with fewer shards")                                                \
+    SIGHT(SHARDS_MORE, "starts with more shards")                                                  \
+    SIGHT(LEFT_BEHIND, "starts that found events of shards that no longer run")                    \
     SIGHT(TORN_TAILS, "torn tails dropped by a recovery")                                          \
     SIGHT(SECTORS_LOST, "sectors that a crash lost")                                               \
     SIGHT(SECTORS_KEPT, "unsynced sectors that survived one")                                      \
