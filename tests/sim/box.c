@@ -86,6 +86,7 @@ static void clear(struct box *box)
         seat->from_writer = mail_open(MAIL_LETTERS, sizeof(struct block *));
         must(seat->producers != NULL && seat->to_writer != NULL && seat->from_writer != NULL);
     }
+    ledger_unmark(box->ledger);
     box->hubs = hub_node_open(box->shards);
     struct dashboard_options dashboard = {
         .shards = box->shards, .users = 64, .interval_ns = 1000000000, .idle_s = 60};

@@ -27,6 +27,7 @@ static void recovered_mark(void *context, struct span name, uint64_t count)
     const struct seat *seat = context;
     struct seat *owner = &seat->box->seat[producers_shard(name, seat->box->shards)];
     must(producers_recover(owner->producers, name, count, world.now_ns));
+    ledger_marked(seat->box->ledger, name, count);
 }
 
 struct spool_options box_spool_options(const struct box *box, unsigned shard)

@@ -89,10 +89,15 @@ void check_spool(struct box *box, const char *where)
     world.looking = looking;
 }
 
+static void marked(void *context, struct span producer, uint64_t count)
+{
+    ledger_marked(context, producer, count);
+}
+
 static void check_image_shard(struct box *box, struct spool_directory *directory, unsigned shard)
 {
     struct counters counters = {0};
-    struct spool_recovery recovery = {0};
+    struct spool_recovery recovery = {.context = box->ledger, .mark = marked};
     struct spool *spool;
     struct spool_options options = box_spool_options(box, shard);
     char why[512] = "";
@@ -114,6 +119,7 @@ void check_image(struct box *box)
         blame("the durable image can't be opened: %s", why);
         return;
     }
+    ledger_unmark(box->ledger);
     ledger_look(box->ledger);
     for (unsigned i = 0; i < WORLD_SHARDS_MAX; i++)
         if ((spool_directory_shards(directory) >> i & 1) != 0)

@@ -152,9 +152,29 @@ void ledger_found(struct ledger *ledger, struct event_name event)
     *last = (int)event.number;
 }
 
+void ledger_unmark(struct ledger *ledger)
+{
+    memset(ledger->marked, 0, sizeof ledger->marked);
+}
+
+void ledger_marked(struct ledger *ledger, struct span producer, uint64_t count)
+{
+    char name[32] = "";
+    unsigned number;
+    if (producer.length < sizeof name)
+        memcpy(name, producer.at, producer.length);
+    if (sscanf(name, "producer-%u", &number) != 1 || number >= PRODUCERS_MAX)
+        blame("a mark is of nobody's: `%s`", name);
+    else if (count > ledger->marked[number])
+        ledger->marked[number] = (unsigned)count;
+}
+
 void ledger_looked(const struct ledger *ledger, const char *where)
 {
     for (unsigned i = 0; i < PRODUCERS_MAX; i++) {
+        if (ledger->marked[i] < ledger->counted[i])
+            blame("producer %u was told that %u values are safe, and %s the count is %u", i,
+                  ledger->counted[i], where, ledger->marked[i]);
         for (unsigned j = 0; j < ledger->events[i]; j++) {
             const struct fact *fact = &ledger->fact[i][j];
             if (fact->told && times(fact) + fact->found == 0)

@@ -44,7 +44,9 @@ struct fact {
 struct ledger {
     struct fact fact[PRODUCERS_MAX][EVENTS_MAX];
     unsigned events[PRODUCERS_MAX];
-    bool in_order[PRODUCERS_MAX]; /* a named one */
+    bool in_order[PRODUCERS_MAX];    /* a named one */
+    unsigned counted[PRODUCERS_MAX]; /* so many values it was told to be safe: a named one */
+    unsigned marked[PRODUCERS_MAX];  /* … and so many a spool knows of */
     int last_stored[PRODUCERS_MAX], last_found[PRODUCERS_MAX];
 };
 
@@ -65,7 +67,10 @@ void ledger_order_begin(struct ledger *ledger);
 void ledger_order(struct ledger *ledger, struct event_name event);
 void ledger_told(struct ledger *ledger, struct event_name event, bool stored);
 
-/* A look into the spool: begin, each event in order, end. */
+/* A look into the spool: begin, each event in order, end. Before it, what recovery
+ * tells of producers' counts: begin, each. */
+void ledger_unmark(struct ledger *ledger);
+void ledger_marked(struct ledger *ledger, struct span producer, uint64_t count);
 void ledger_look(struct ledger *ledger);
 void ledger_found(struct ledger *ledger, struct event_name event);
 void ledger_looked(const struct ledger *ledger, const char *where);

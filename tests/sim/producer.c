@@ -226,6 +226,8 @@ static void check_leaving(struct client *client, const char *line)
         blame("producer %u was told that %u values are safe, and now %u: %s", client->options.index,
               client->told, safe, line);
     bool ack = strncmp(line, "{\"ack\"", 6) == 0;
+    if (client->options.named && safe > client->ledger->counted[client->options.index])
+        client->ledger->counted[client->options.index] = safe;
     for (; client->told < safe && client->told < client->options.values; client->told++)
         ledger_told(client->ledger, client->value[client->told].event,
                     client->options.stored && ack);
