@@ -436,6 +436,7 @@ static int begin(struct recovery *recovery, bool live)
     if (segment != NULL)
         list_append(&spool->segments, &segment->link);
     spool->current = segment;
+    spool->own_from = spool->next_number - 1;
     return clear_all_away(recovery,
                           ended && recovery->founds > 0 ? recovery->founds - 1 : recovery->founds);
 }

@@ -409,6 +409,11 @@ bool spool_marks_stand(const struct spool *spool)
     return spool->marks_from != 0;
 }
 
+void spool_keep_inherited(struct spool *spool, bool keep)
+{
+    spool->keep_inherited = keep;
+}
+
 bool spool_idle(const struct spool *spool)
 {
     return spool_draft_empty(&spool->draft) && list_empty(&spool->sealed) &&

@@ -150,6 +150,9 @@ uint64_t spool_block(const struct spool *spool);
 uint64_t spool_blocks_durable(const struct spool *spool);
 /* All producers' counts stand in segments of this boot: see spool_set_marks(). */
 bool spool_marks_stand(const struct spool *spool);
+/* With another number of shards the counts in segments of earlier boots may belong to another shard
+ * now: as long as `keep` none of these is removed. */
+void spool_keep_inherited(struct spool *spool, bool keep);
 bool spool_idle(const struct spool *spool);   /* nothing open, nothing in flight */
 bool spool_failed(const struct spool *spool); /* two failures in a row: accepts nothing any more */
 /* What has been accepted has nowhere to go until a stored segment is freed or the disk has room. */

@@ -11,8 +11,8 @@
  *             One at a time and the oldest first, so that what a crash leaves is always the newest
  *             part of the spool, without a hole.
  *
- * A segment goes when all of it has been in Postgres for spool.retain_stored_s,
- * and when every producer's mark stands in a later one.
+ * A segment goes when all of it has been in Postgres for spool.retain_stored_s, and when every
+ * producer's mark stands in a later one, of the shard that the producer belongs to now.
  * With the disk space at its limit (80 %), or the disk itself full, stored segments go earlier.
  * The last megabytes of a disk are not taken: the next start needs them.
  */
@@ -327,7 +327,8 @@ static int64_t until_burial(const struct spool *spool, const struct segment *seg
         return -1;
     /* The last header on the disk is what the sequences go on from. */
     bool succeeded = spool->current != NULL && spool->current->durable_bytes > 0;
-    if (!succeeded || segment->number >= spool->marks_from)
+    bool kept = spool->keep_inherited && segment->number < spool->own_from;
+    if (!succeeded || kept || segment->number >= spool->marks_from)
         return -1;
     return space_is_short(spool) ? 0 : spool_until_released(spool, segment, now_ns);
 }

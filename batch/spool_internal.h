@@ -162,6 +162,8 @@ struct spool {
     struct list segments;
     struct segment *current; /* the last of them; NULL: it failed and the next is not there yet */
     uint64_t next_number;
+    uint64_t own_from;   /* segments before this number were inherited from earlier boots … */
+    bool keep_inherited; /* … and stay for now */
 
     uint64_t next, durable, stored;
     uint64_t seen_ns;        /* when Postgres was there last */

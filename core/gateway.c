@@ -336,9 +336,18 @@ static void set_gauges(struct gateway *gateway, struct turn *turn)
     gauge(turn->counters, COUNT_SPOOL_PRESSURE, spool_pressure(gateway->spool));
     if (gateway->shard == 0)
         gauge(turn->counters, COUNT_DEDUP_IDS, dedup_ids(gateway->node->dedup));
+}
+
+/* Until each shard has repeated its producers' counts nobody removes what they stood in before. */
+static void share_marks(struct gateway *gateway)
+{
+    struct progress *progress = gateway->node->progress;
+    bool everywhere = true;
     if (spool_marks_stand(gateway->spool))
-        atomic_store_explicit(&gateway->node->progress[gateway->shard].marks, true,
-                              memory_order_release);
+        atomic_store_explicit(&progress[gateway->shard].marks, true, memory_order_release);
+    for (unsigned i = 0; i < gateway->node->shards; i++)
+        everywhere = everywhere && atomic_load_explicit(&progress[i].marks, memory_order_acquire);
+    spool_keep_inherited(gateway->spool, !everywhere);
 }
 
 static int64_t sooner(int64_t one, int64_t other)
@@ -351,8 +360,10 @@ static int64_t sooner(int64_t one, int64_t other)
 static int64_t tick(void *self, struct turn *turn)
 {
     struct gateway *gateway = self;
-    if (turn->now_ns >= gateway->gauges_ns)
+    if (turn->now_ns >= gateway->gauges_ns) {
+        share_marks(gateway);
         set_gauges(gateway, turn);
+    }
     uint64_t seen_ns = atomic_load_explicit(&gateway->node->progress[gateway->shard].seen_ns,
                                             memory_order_acquire);
     int64_t next = spool_tick(gateway->spool, turn->ring, turn->now_ns, turn->wall_us,
@@ -469,6 +480,7 @@ int gateway_open(struct gateway **out, const struct gateway_options *options, ch
         return -ENOMEM;
     }
     spool_set_marks(gateway->spool, gateway->producers, marks);
+    spool_keep_inherited(gateway->spool, true);
     fill_doors(gateway);
     add_routes(gateway);
     adopt(gateway);

@@ -252,6 +252,31 @@ static void test_unproven_tail_is_moved(void **state)
     kit_fini(&kit);
 }
 
+/* Another shard has not yet repeated the counts that stand in what earlier boots left. */
+static void test_inherited_segments_wait(void **state)
+{
+    (void)state;
+    struct kit kit;
+    kit_init(&kit);
+    kit.snapshots = true;
+    kit_open(&kit);
+    traffic(&kit, 400, 300);
+    kit_close(&kit);
+    kit_open(&kit);
+    spool_keep_inherited(kit.spool, true);
+    uint64_t oldest = LIST_ENTRY(kit.spool->segments.next, struct segment, link)->number;
+    traffic(&kit, 400, 300);
+    kit.stored = spool_durable(kit.spool);
+    traffic(&kit, kit.ring.carried_out + 100, 300);
+    assert_true(exists(&kit, oldest, "seg"));
+    spool_keep_inherited(kit.spool, false);
+    kit.stored = spool_durable(kit.spool);
+    traffic(&kit, kit.ring.carried_out + 100, 300);
+    assert_false(exists(&kit, oldest, "seg"));
+    kit_close(&kit);
+    kit_fini(&kit);
+}
+
 /* ── The reader beside the living spool ─────────────────────────────────────────────────────── */
 
 static void test_reader_follows(void **state)
@@ -309,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_superseded_segment_is_the_oldest),
         cmocka_unit_test(test_superseded_segment_without_a_header),
         cmocka_unit_test(test_unproven_tail_is_moved),
+        cmocka_unit_test(test_inherited_segments_wait),
         cmocka_unit_test(test_reader_follows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
