@@ -116,7 +116,7 @@ static struct box_options draw_box(bool tight)
 {
     struct box_options options = {
         .shards = once_in(3) ? WORLD_SHARDS_MAX : 1, /* a second one costs as much as the first */
-        .moves = once_in(6),
+        .moves = once_in(tight ? 2 : 6),
         .segment_bytes = SEGMENT_BYTES,
         .bytes_max = (tight ? between(4, 6) : 64) * SEGMENT_BYTES,
         .memory_bytes = (tight ? 13 : 24) * UINT64_C(262144),
@@ -174,6 +174,8 @@ static void begin(struct run *run)
     world.net = net_open();
     ledger_begin(&run->ledger);
     struct box_options options = draw_box(tight);
+    if (options.moves && once_in(2)) /* what a shard has to repeat of another's takes it long */
+        world.faults.slow = 40000;
     box_open(&run->box, &options, &run->ledger);
     world.server = server_open(&run->ledger, run->box.streams);
     run->clients = (unsigned)between(1, 3);
