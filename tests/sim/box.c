@@ -2,6 +2,7 @@
 #include "ws/hub.h"
 
 #include "tests/sim/check.h"
+#include "tests/sim/damage.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/fiber.h"
 #include "tests/sim/net.h"
@@ -283,7 +284,7 @@ static int refused(struct box *box, int result)
     bool crashed = !world.power;
     tell("boot %u is refused: %s", box->boots, crashed ? "the power is off" : box->why);
     if (result == -EBADMSG && !crashed)
-        blame("recovery finds damage: %s", box->why);
+        damage_refused(box);
     saw(crashed ? SAW_CRASHES_IN_RECOVERY : SAW_BOOTS_REFUSED);
     world.killed = world.killed || !crashed;
     world.power = false;
@@ -308,6 +309,8 @@ int box_boot(struct box *box)
 {
     box->boots++;
     draw_shards(box);
+    if (box->options.rots && once_in(3))
+        damage_plant(box);
     box->why[0] = '\0';
     int result = make(box);
     if (result == 0)
@@ -322,6 +325,7 @@ int box_boot(struct box *box)
         blame("boot %llu comes after boot %llu", (unsigned long long)boot,
               (unsigned long long)box->boot_seen);
     box->boot_seen = boot;
+    damage_started(box);
     check_spool(box, "after a start");
     return 0;
 }

@@ -27,6 +27,7 @@ struct seat {
 struct box_options {
     unsigned shards; /* at first */
     bool moves;      /* … and from boot to boot another number */
+    bool rots;       /* what was durable may not stay as it was */
     uint64_t segment_bytes, bytes_max, memory_bytes;
     int64_t retain_us;
     unsigned in_flight, receive_buffers, receive_bytes;
@@ -35,6 +36,20 @@ struct box_options {
     unsigned rows_max, linger_ms, hold_ms;
     size_t bytes_max_batch;
     bool create_tables;
+};
+
+/* See tests/sim/damage.h. */
+enum { DAMAGE_HOLES_MAX = 3 };
+struct hole {
+    unsigned shard;
+    uint64_t first, last; /* sequences first … last - 1 */
+};
+struct damage {
+    bool planted, accepted; /* the next start is one with --accept-loss */
+    unsigned shard;
+    uint64_t first, last; /* that it costs */
+    struct hole hole[DAMAGE_HOLES_MAX];
+    unsigned holes;
 };
 
 struct box {
@@ -57,6 +72,7 @@ struct box {
     unsigned sources[WORLD_SHARDS_MAX];
     struct writer *writer[WORLD_SHARDS_MAX];
     struct seat seat[WORLD_SHARDS_MAX];
+    struct damage damage;
     bool up, stopping;
     unsigned boots;
     uint64_t boot_seen; /* the last number of a boot that came up */

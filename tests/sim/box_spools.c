@@ -43,6 +43,7 @@ struct spool_options box_spool_options(const struct box *box, unsigned shard)
         .memory_bytes = options->memory_bytes,
         .retain_us = options->retain_us,
         .in_flight_max = options->in_flight,
+        .accept_loss = box->damage.accepted,
         .direct = options->direct,
         .streams = box->streams,
         .counters = (struct counters *)(uintptr_t)&box->counters[shard],

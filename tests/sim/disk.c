@@ -17,7 +17,7 @@ struct descriptor {
 struct disk {
     struct inode *inodes, *root;
     uint64_t bytes;
-    bool squeezed;
+    bool squeezed, was_squeezed;
     struct descriptor *descriptor;
     unsigned descriptors, places;
 };
@@ -147,6 +147,7 @@ struct disk *disk_worst(const struct disk *disk)
 void disk_squeeze(struct disk *disk, bool full)
 {
     disk->squeezed = full;
+    disk->was_squeezed = disk->was_squeezed || full;
 }
 
 /* ── Descriptors ────────────────────────────────────────────────────────────────────────────── */
@@ -267,6 +268,12 @@ ssize_t disk_read(int number, void *bytes, size_t length, uint64_t offset)
         length = (size_t)(inode->length - offset);
     inode_get(inode, bytes, length, offset);
     return (ssize_t)length;
+}
+
+bool disk_rot(int number, uint64_t offset)
+{
+    struct inode *inode = inode_of(number);
+    return inode != NULL && offset < inode->durable_length && inode_rot(inode, offset);
 }
 
 int64_t disk_space(void)
@@ -411,8 +418,10 @@ int disk_unlink(int directory, const char *name)
         return -ENOENT;
     directory_unlink(in, name);
     tell("%s is removed", name);
-    if (strstr(name, ".seg") != NULL)
+    if (strstr(name, ".seg") != NULL) {
         saw(SAW_SEGMENTS_REMOVED);
+        world.forgets = world.forgets || world.disk->was_squeezed;
+    }
     return io == IO_LAST ? -EIO : 0;
 }
 

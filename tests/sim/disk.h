@@ -30,6 +30,9 @@ void disk_killed(struct disk *disk); /* the process's */
 /* Somebody else fills it, or has gone away again. */
 void disk_squeeze(struct disk *disk, bool full);
 
+/* What was durable there changes: a bit, or the sector. False: nothing durable stands there. */
+bool disk_rot(int descriptor, uint64_t offset);
+
 int disk_file_open(int directory, const char *name, int flags);
 void disk_file_close(int descriptor);
 ssize_t disk_read(int descriptor, void *bytes, size_t length, uint64_t offset);

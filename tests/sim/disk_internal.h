@@ -74,6 +74,7 @@ void inode_sync(struct inode *inode);
 void inode_sync_fails(struct inode *inode);
 void inode_crash(struct inode *inode, bool cruel);
 void inode_evict(struct inode *inode); /* the cache forgets what was dropped */
+bool inode_rot(struct inode *inode, uint64_t offset);
 void inode_copy_platter(struct inode *to, const struct inode *from);
 
 /* disk_names.c */

@@ -269,6 +269,23 @@ void inode_crash(struct inode *inode, bool cruel)
     inode->durable_length = inode->length;
 }
 
+/* A bit has turned, or the sector has: it is another one in any case. */
+bool inode_rot(struct inode *inode, uint64_t offset)
+{
+    struct leaf *leaf = &inode->leaf[offset / PAGE];
+    size_t at = (size_t)offset % PAGE, sector = at / SECTOR * SECTOR;
+    if (has(leaf->dirty | leaf->dropped, (unsigned)(at / SECTOR)))
+        return false;
+    uint8_t *bytes = own(&leaf->platter);
+    if (once_in(2))
+        bytes[at] ^= (uint8_t)(1u << below(8));
+    else
+        for (size_t i = 0; i < SECTOR; i++)
+            bytes[sector + i] ^= 0xff;
+    memcpy(own(&leaf->cache) + sector, bytes + sector, SECTOR);
+    return true;
+}
+
 void inode_copy_platter(struct inode *to, const struct inode *from)
 {
     grow(to, from->durable_length);

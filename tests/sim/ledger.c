@@ -75,6 +75,11 @@ bool ledger_name(const struct ledger *ledger, const struct stream *stream, struc
     return false;
 }
 
+static bool may_be_doubled(const struct fact *fact)
+{
+    return fact->may_be_doubled || (fact->has_id && world.forgets);
+}
+
 static unsigned times(const struct fact *fact)
 {
     return (unsigned)fact->stored + fact->buried;
@@ -87,7 +92,7 @@ void ledger_stored(struct ledger *ledger, struct event_name event, bool buried)
     fact->buried += buried;
     fact->stored += !buried;
     fact->was_stored = true;
-    if (times(fact) > 1)
+    if (times(fact) > 1 && !may_be_doubled(fact))
         blame("p%u-%u is stored %u times and buried %u times", event.producer, event.number,
               fact->stored, fact->buried);
     if (buried != (fact->poison != POISON_NONE))
@@ -126,7 +131,7 @@ void ledger_told(struct ledger *ledger, struct event_name event, bool stored)
     if (fact->bad)
         return;
     fact->told = true;
-    if (stored && !fact->was_stored)
+    if (stored && !fact->was_stored && !fact->may_be_lost)
         blame("p%u-%u is acknowledged as stored and is not", event.producer, event.number);
 }
 
@@ -143,7 +148,7 @@ void ledger_found(struct ledger *ledger, struct event_name event)
 {
     struct fact *fact = fact_of(ledger, event);
     int *last = &ledger->last_found[event.producer];
-    if (++fact->found + times(fact) > 1)
+    if (++fact->found + times(fact) > 1 && !may_be_doubled(fact))
         blame("p%u-%u is in the spool (%u times) and stored (%u times)", event.producer,
               event.number, fact->found, times(fact));
     if (ledger->in_order[event.producer] && (int)event.number < *last)
@@ -157,16 +162,50 @@ void ledger_unmark(struct ledger *ledger)
     memset(ledger->marked, 0, sizeof ledger->marked);
 }
 
-void ledger_marked(struct ledger *ledger, struct span producer, uint64_t count)
+/* Whose mark it is; PRODUCERS_MAX: nobody's, and that is blamed. */
+static unsigned producer_of(struct span producer)
 {
     char name[32] = "";
     unsigned number;
     if (producer.length < sizeof name)
         memcpy(name, producer.at, producer.length);
-    if (sscanf(name, "producer-%u", &number) != 1 || number >= PRODUCERS_MAX)
-        blame("a mark is of nobody's: `%s`", name);
-    else if (count > ledger->marked[number])
+    if (sscanf(name, "producer-%u", &number) == 1 && number < PRODUCERS_MAX)
+        return number;
+    blame("a mark is of nobody's: `%s`", name);
+    return PRODUCERS_MAX;
+}
+
+void ledger_marked(struct ledger *ledger, struct span producer, uint64_t count)
+{
+    unsigned number = producer_of(producer);
+    if (number < PRODUCERS_MAX && count > ledger->marked[number])
         ledger->marked[number] = (unsigned)count;
+}
+
+void ledger_damaged(struct ledger *ledger, struct event_name event)
+{
+    struct fact *fact = fact_of(ledger, event);
+    fact->may_be_lost = fact->may_be_doubled = true;
+    ledger->in_order[event.producer] = false; /* it may come again behind others */
+}
+
+/* The count may go back as far as to 0: what it says is sent again. */
+void ledger_mark_damaged(struct ledger *ledger, struct span producer)
+{
+    unsigned number = producer_of(producer);
+    if (number == PRODUCERS_MAX)
+        return;
+    ledger->may_go_back[number] = true;
+    ledger->in_order[number] = false;
+    for (unsigned i = 0; i < ledger->events[number]; i++)
+        ledger->fact[number][i].may_be_doubled = true;
+}
+
+void ledger_damage_accepted(struct ledger *ledger)
+{
+    for (unsigned i = 0; i < PRODUCERS_MAX; i++)
+        if (ledger->may_go_back[i] && ledger->marked[i] < ledger->counted[i])
+            ledger->counted[i] = ledger->marked[i];
 }
 
 void ledger_looked(const struct ledger *ledger, const char *where)
@@ -177,7 +216,7 @@ void ledger_looked(const struct ledger *ledger, const char *where)
                   ledger->counted[i], where, ledger->marked[i]);
         for (unsigned j = 0; j < ledger->events[i]; j++) {
             const struct fact *fact = &ledger->fact[i][j];
-            if (fact->told && times(fact) + fact->found == 0)
+            if (fact->told && !fact->may_be_lost && times(fact) + fact->found == 0)
                 blame("p%u-%u was acknowledged and is lost %s", i, j, where);
         }
     }
@@ -185,8 +224,10 @@ void ledger_looked(const struct ledger *ledger, const char *where)
 
 static void check_end(const struct fact *fact, unsigned producer, unsigned number)
 {
-    bool may_be_missing = fact->given_up && !fact->told;
-    if (!fact->bad && times(fact) != 1 && !(may_be_missing && times(fact) == 0))
+    bool may_be_missing = (fact->given_up && !fact->told) || fact->may_be_lost;
+    bool good = times(fact) == 1 || (may_be_missing && times(fact) == 0) ||
+                (may_be_doubled(fact) && times(fact) > 1);
+    if (!fact->bad && !good)
         blame("p%u-%u is stored %u times at the end", producer, number, times(fact));
 }
 

@@ -32,10 +32,12 @@ enum poison {
 };
 
 struct fact {
-    bool bad;        /* it must be refused at the door */
-    bool told;       /* somebody was told that it is safe */
-    bool given_up;   /* its producer will not send it again */
-    bool was_stored; /* some time; a fail-over may have taken it away */
+    bool bad;                         /* it must be refused at the door */
+    bool told;                        /* somebody was told that it is safe */
+    bool given_up;                    /* its producer will not send it again */
+    bool was_stored;                  /* some time; a fail-over may have taken it away */
+    bool has_id;                      /* its producer relies on it */
+    bool may_be_lost, may_be_doubled; /* see tests/sim/damage.h */
     enum poison poison;
     uint8_t stored, buried, found;
     unsigned pad; /* bytes of its data: see producer.c */
@@ -47,6 +49,7 @@ struct ledger {
     bool in_order[PRODUCERS_MAX];    /* a named one */
     unsigned counted[PRODUCERS_MAX]; /* so many values it was told to be safe: a named one */
     unsigned marked[PRODUCERS_MAX];  /* … and so many a spool knows of */
+    bool may_go_back[PRODUCERS_MAX]; /* … because of damage, once */
     int last_stored[PRODUCERS_MAX], last_found[PRODUCERS_MAX];
 };
 
@@ -74,6 +77,11 @@ void ledger_marked(struct ledger *ledger, struct span producer, uint64_t count);
 void ledger_look(struct ledger *ledger);
 void ledger_found(struct ledger *ledger, struct event_name event);
 void ledger_looked(const struct ledger *ledger, const char *where);
+
+/* The block with it, or with a producer's count, is damaged; and that was accepted. */
+void ledger_damaged(struct ledger *ledger, struct event_name event);
+void ledger_mark_damaged(struct ledger *ledger, struct span producer);
+void ledger_damage_accepted(struct ledger *ledger);
 
 /* At the very end: every good event is stored once, no bad one is. */
 void ledger_close(const struct ledger *ledger);

@@ -73,6 +73,7 @@ static void note_value(const struct client *client, unsigned number)
     if (fact->bad)
         return;
     fact->pad = value->pad;
+    fact->has_id = options->with_ids;
     if (options->poison_in > 0 && once_in(options->poison_in))
         fact->poison = (enum poison)between(1, POISONS - 1);
 }
@@ -222,6 +223,10 @@ static void check_leaving(struct client *client, const char *line)
     if (safe > client->most)
         blame("producer %u: %u values are acknowledged, %u have been sent", client->options.index,
               safe, client->most);
+    bool *may_go_back = &client->ledger->may_go_back[client->options.index];
+    if (safe < client->told && client->options.named && *may_go_back)
+        client->told = client->acked = safe;
+    *may_go_back = false;
     if (safe < client->told && client->options.named)
         blame("producer %u was told that %u values are safe, and now %u: %s", client->options.index,
               client->told, safe, line);

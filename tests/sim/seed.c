@@ -116,6 +116,7 @@ static struct box_options draw_box(bool tight)
 {
     struct box_options options = {
         .shards = once_in(3) ? WORLD_SHARDS_MAX : 1, /* a second one costs as much as the first */
+        .rots = once_in(8),
         .moves = once_in(tight ? 2 : 6),
         .segment_bytes = SEGMENT_BYTES,
         .bytes_max = (tight ? between(4, 6) : 64) * SEGMENT_BYTES,

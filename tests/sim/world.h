@@ -37,6 +37,9 @@ enum { WORLD_SHARDS_MAX = 2 };
     SIGHT(SHARDS_FEWER, "starts with fewer shards")                                                \
     SIGHT(SHARDS_MORE, "starts with more shards")                                                  \
     SIGHT(LEFT_BEHIND, "starts that found events of shards that no longer run")                    \
+    SIGHT(ROT, "bits and sectors that rotted")                                                     \
+    SIGHT(ROT_REFUSED, "starts refused for damage, which they named")                              \
+    SIGHT(LOSS_ACCEPTED, "losses accepted")                                                        \
     SIGHT(TORN_TAILS, "torn tails dropped by a recovery")                                          \
     SIGHT(SECTORS_LOST, "sectors that a crash lost")                                               \
     SIGHT(SECTORS_KEPT, "unsynced sectors that survived one")                                      \
@@ -117,6 +120,7 @@ struct world {
     bool crash_at_ack; /* the power goes when the next acknowledgement has left */
     bool looking;      /* a check is under way: no faults, no crash */
     bool removed;      /* a segment has gone for good since the last look */
+    bool forgets;      /* a full disk has cost a segment, and the ids in it */
     uint64_t io_left;  /* I/O calls until the power goes; 0: it stays */
     struct faults faults;
     struct disk *disk;
