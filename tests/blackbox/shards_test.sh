@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The number of shards changes from start to start: what a shard that is no more had accepted is stored all the same,
-# and its ids are still known.
+# its ids are still known, its files go when they may, and should it come back it goes on where it was.
 . "$(dirname "$0")/lib.sh"
 
 file=$(event_file)
@@ -26,5 +26,17 @@ stop_ringmain
 restart_ringmain -o node.shards=3
 same "3 shards again: every id is known" 1 "$(again spooled)"
 check "and nothing is stored twice" until_rows 9999
+stop_ringmain
+segments() { find "$TMP/spool/shard-0$1" -name '*.seg' | wc -l; }
+left() { [ "$(segments 1) $(segments 2)" = "1 1" ]; }
+restart_ringmain -o node.shards=1 -o spool.retain_stored_s=1
+check "1 shard: of the others' files only their last headers stay" until_true 30 left
+same "and they are small" 0 "$(find "$TMP/spool/shard-01" "$TMP/spool/shard-02" -name '*.seg' -size +64k | wc -l)"
+stop_ringmain
+restart_ringmain -o node.shards=3
+sed 's/"id":"/"id":"once-more-/' "$file" >"$TMP/more"
+send "$TMP/more" --connections 12 --producer last --ack stored --json >"$TMP/summary"
+same "3 shards once more go on where they were" 0 $?
+check "and store what is new" until_rows 19998
 check "SIGTERM ends it well" stop_ringmain
 finish
