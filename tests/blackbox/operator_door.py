@@ -144,7 +144,7 @@ def load_http(accepted, number):
         pass
 
 
-async def load_ws(accepted, closes):
+async def load_ws(accepted, closes, greeted):
     async with websockets.connect(f"ws://{HTTP}/events/stream", ping_interval=None) as ws:
         window = asyncio.Semaphore(64)
 
@@ -155,6 +155,7 @@ async def load_ws(accepted, closes):
         sending = asyncio.ensure_future(send())
         try:
             await ws.recv()  # the greeting
+            greeted.set()
             while True:
                 answer = json.loads(await asyncio.wait_for(ws.recv(), 30))
                 window.release()
@@ -169,10 +170,12 @@ async def load_ws(accepted, closes):
 @case("load")
 def producers_until_the_node_stops():
     """Runs until it is stopped from outside; leaves the ids of what was acknowledged."""
-    accepted, closes = [], []
-    threads = [threading.Thread(target=load_http, args=(accepted, number)) for number in range(3)]
-    threads.append(threading.Thread(target=lambda: asyncio.run(load_ws(accepted, closes))))
-    for thread in threads:
+    accepted, closes, greeted = [], [], threading.Event()
+    threads = [threading.Thread(target=lambda: asyncio.run(load_ws(accepted, closes, greeted)))]
+    threads += [threading.Thread(target=load_http, args=(accepted, number)) for number in range(3)]
+    threads[0].start()
+    true(greeted.wait(30), "the WebSocket is open before the others make the load")
+    for thread in threads[1:]:
         thread.start()
     for thread in threads:
         thread.join(60)
