@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OVERRIDES_MAX = 32, SECRET_MAX = 4096 };
+enum { OVERRIDES_MAX = 32, SECRET_MAX = 16385 /* one more than a key may have */ };
 
 struct arguments {
     const char *file, *override[OVERRIDES_MAX];
@@ -21,7 +21,9 @@ struct arguments {
 };
 
 static const struct command_option options[] = {
-    {'c', "config", "FILE", "configuration with the [key …] section to sign with"},
+    {'c', "config", "FILE",
+     "configuration with the [key …] section to sign with; default /etc/ringmain/ringmain.conf if "
+     "it is there"},
     {'o', "option", "SECTION.KEY=VALUE", "set one option; may be repeated"},
     {'u', "user", "ID", "claim sub; default demo"},
     {'t', "tenant", "ID", "claim tenantId"},
@@ -88,14 +90,20 @@ static const struct config_key *find_key(const struct config *config, const char
 /* The key's secret into `out`; how many bytes, or -errno. */
 static ssize_t read_secret(const struct config_key *key, char *out)
 {
-    if (key->secret != NULL)
-        return snprintf(out, SECRET_MAX, "%s", key->secret);
+    if (key->secret != NULL) {
+        size_t length = strlen(key->secret);
+        if (length >= SECRET_MAX)
+            return -EFBIG;
+        memcpy(out, key->secret, length);
+        return (ssize_t)length;
+    }
     FILE *file = key->secret_file == NULL ? NULL : fopen(key->secret_file, "rb");
     if (file == NULL)
         return key->secret_file == NULL ? -EINVAL : -errno;
     size_t length = fread(out, 1, SECRET_MAX, file);
+    int error = ferror(file) ? errno : length == SECRET_MAX ? EFBIG : 0;
     fclose(file);
-    return (ssize_t)length;
+    return error != 0 ? -error : (ssize_t)length;
 }
 
 static int mint(const struct config *config, struct arguments *arguments)
@@ -131,6 +139,7 @@ static int mint(const struct config *config, struct arguments *arguments)
 
 int token_main(char **words)
 {
+    static const char installed[] = "/etc/ringmain/ringmain.conf";
     struct arguments arguments = {.claims = {.user = "demo", .kid = "default"}, .days = 1};
     struct command_line line = {
         .arguments = words, .options = options, .options_count = COUNT_OF(options)};
@@ -142,6 +151,8 @@ int token_main(char **words)
         if ((result = take(&arguments, option, line.value)) != 0)
             return result - 1;
     }
+    if (arguments.file == NULL && access(installed, F_OK) == 0)
+        arguments.file = installed;
     result = config_load(&config, arguments.file, environ, arguments.override, arguments.overrides,
                          stderr);
     if (result != 0)

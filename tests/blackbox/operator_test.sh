@@ -92,6 +92,14 @@ command_line() {
         refused "$command --help" 0 '--' "$PROGRAM" "$command" --help
         refused "$command --hepl" 2 "no option --hepl: did you mean --help" "$PROGRAM" "$command" --hepl
     done
+    local key=(-o auth.required=no -o key.default.algorithm=HS256)
+    refused "a token without a key" 1 'there is no \[key default\]' "$PROGRAM" token
+    refused "a token by a directory" 1 'the secret of \[key default\]: Is a directory' "$PROGRAM" token "${key[@]}" -o "key.default.secret_file=$TMP"
+    head -c 17000 /dev/zero | tr '\0' x >"$TMP/long"
+    refused "a token by a secret that is too long" 1 'the secret of \[key default\]: File too large' \
+        "$PROGRAM" token "${key[@]}" -o "key.default.secret_file=$TMP/long"
+    refused "the same in the configuration" 1 'the secret of \[key default\]: File too large' \
+        "$PROGRAM" token "${key[@]}" -o "key.default.secret=$(cat "$TMP/long")"
     like "check says that it is good" 'is good: 3 streams' "$("$PROGRAM" check -o auth.required=no 2>&1)"
     printf '[batch]\nlinger_ms = 7\nmax_rows = 8\npreset = small\n' >"$TMP/a.conf"
     like "a file, the environment and -o, in this order" 'linger_ms = 7 max_rows = 9 max_bytes = 10000 ' \
