@@ -41,12 +41,15 @@ struct deflater {
     z_stream stream;
 };
 
-static int inflater_open(struct inflater **out, int bits)
+/* With the full window, whatever the client means to use. zlib looks at the window only where a
+ * match reaches beyond what the same call put out: with less, a match that is too
+ * far back would be understood or not by how the bytes happened to come. */
+static int inflater_open(struct inflater **out)
 {
     struct inflater *inflater = calloc(1, sizeof *inflater);
     if (inflater == NULL)
         return DEFLATE_NO_MEMORY;
-    if (inflateInit2(&inflater->stream, -bits) != Z_OK) {
+    if (inflateInit2(&inflater->stream, -DEFLATE_BITS_MAX) != Z_OK) {
         free(inflater);
         return DEFLATE_NO_MEMORY;
     }
@@ -150,7 +153,7 @@ int inflater_feed(struct inflater **inflater, const struct deflate_terms *terms,
 {
     must(terms->agreed);
     if (*inflater == NULL) {
-        int fault = inflater_open(inflater, terms->client_max_window_bits);
+        int fault = inflater_open(inflater);
         if (fault != DEFLATE_OK)
             return fault;
     }

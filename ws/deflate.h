@@ -19,8 +19,7 @@ struct deflate_terms {
     bool agreed;
     bool server_no_context_takeover;
     bool client_no_context_takeover;
-    uint8_t server_max_window_bits; /* 8..15 */
-    uint8_t client_max_window_bits; /* 8..15 */
+    uint8_t server_max_window_bits; /* 8..15; the client's is never limited */
 };
 
 enum deflate_fault {

@@ -108,9 +108,9 @@ static bool take_parameter(struct offer *offer, struct span name, struct span va
     if (text_is(name, "server_max_window_bits"))
         return take_bits(&offer->server_bits, &terms->server_max_window_bits, value);
     if (text_is(name, "client_max_window_bits")) {
-        if (value.at == NULL) /* it may be limited, and says nothing of its own wish */
-            return take_flag(&offer->client_bits, value);
-        return take_bits(&offer->client_bits, &terms->client_max_window_bits, value);
+        uint8_t any; /* we need not limit it, so that it does not matter */
+        return value.at == NULL ? take_flag(&offer->client_bits, value)
+                                : take_bits(&offer->client_bits, &any, value);
     }
     return false;
 }
@@ -125,16 +125,13 @@ static void agree(const struct offer *offer, const struct handshake_policy *poli
         out->deflate.client_no_context_takeover = true;
     }
     out->names_server_bits = offer->server_bits;
-    out->names_client_bits =
-        offer->client_bits && offer->terms.client_max_window_bits < DEFLATE_BITS_MAX;
 }
 
 /* Reads one extension with its parameters. False: the header breaks the grammar. */
 static bool read_extension(struct extension_list *list, struct span name, struct offer *offer,
                            bool *is_good)
 {
-    *offer = (struct offer){.terms = {.server_max_window_bits = DEFLATE_BITS_MAX,
-                                      .client_max_window_bits = DEFLATE_BITS_MAX}};
+    *offer = (struct offer){.terms = {.server_max_window_bits = DEFLATE_BITS_MAX}};
     *is_good = text_is(name, "permessage-deflate");
     struct span parameter, value;
     int found;
@@ -228,10 +225,10 @@ static size_t put(char *out, size_t used, const char *text)
     return used + more.length;
 }
 
-static size_t put_bits(char *out, size_t used, const char *name, unsigned bits)
+static size_t put_bits(char *out, size_t used, unsigned bits)
 {
     char text[64];
-    snprintf(text, sizeof text, "; %s=%u", name, bits);
+    snprintf(text, sizeof text, "; server_max_window_bits=%u", bits);
     return put(out, used, text);
 }
 
@@ -244,9 +241,7 @@ static size_t put_deflate(const struct handshake *handshake, char *out, size_t u
     if (terms->client_no_context_takeover)
         used = put(out, used, "; client_no_context_takeover");
     if (handshake->names_server_bits)
-        used = put_bits(out, used, "server_max_window_bits", terms->server_max_window_bits);
-    if (handshake->names_client_bits)
-        used = put_bits(out, used, "client_max_window_bits", terms->client_max_window_bits);
+        used = put_bits(out, used, terms->server_max_window_bits);
     return put(out, used, "\r\n");
 }
 

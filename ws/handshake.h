@@ -33,7 +33,6 @@ struct handshake_policy {
 struct handshake {
     struct deflate_terms deflate;
     bool names_server_bits; /* the client asked for server_max_window_bits: RFC 7692 7.1.2.1 */
-    bool names_client_bits; /* the client understands client_max_window_bits in our answer */
     char accept[29];        /* Sec-WebSocket-Accept */
     char connection_id[17]; /* the door's to fill in: X-Connection-Id; "": none */
 };

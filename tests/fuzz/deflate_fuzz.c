@@ -44,8 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         return 0;
     unsigned choice = *bytes++;
     struct span rest = span_of(bytes, --length);
-    uint8_t bits = (uint8_t)(9 + (choice & 7) % 7);
-    struct deflate_terms terms = {true, (choice & 8) != 0, (choice & 16) != 0, bits, bits};
+    uint8_t bits = (uint8_t)(8 + (choice & 7));
+    struct deflate_terms terms = {true, (choice & 8) != 0, (choice & 16) != 0, bits};
     struct buf whole = {.max = LIMIT}, cut = {.max = LIMIT};
     int fault = inflate_cut(&terms, rest, 0, &whole);
     must(inflate_cut(&terms, rest, length * (choice >> 5) / 8, &cut) == fault);

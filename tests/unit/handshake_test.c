@@ -125,9 +125,9 @@ static void offers(void **state)
     assert_string_equal(negotiated("permessage-deflate; client_max_window_bits", &policy),
                         "permessage-deflate" BOTH_NOT);
     assert_string_equal(negotiated("permessage-deflate ; client_max_window_bits = \"10\"", &keeps),
-                        "permessage-deflate; client_max_window_bits=10");
+                        "permessage-deflate");
     assert_string_equal(negotiated("permessage-deflate; client_max_window_bits=8", &keeps),
-                        "permessage-deflate; client_max_window_bits=8");
+                        "permessage-deflate");
     assert_string_equal(negotiated("permessage-deflate; server_max_window_bits=9", &keeps),
                         "permessage-deflate; server_max_window_bits=9");
     assert_string_equal(negotiated("permessage-deflate; server_no_context_takeover", &keeps),
@@ -144,7 +144,7 @@ static void offers(void **state)
     assert_string_equal(negotiated("permessage-deflate; server_max_window_bits=10, "
                                    "permessage-deflate; client_max_window_bits=10",
                                    &shared),
-                        "permessage-deflate; client_max_window_bits=10");
+                        "permessage-deflate");
     assert_string_equal(negotiated("x-webkit-deflate-frame, permessage-deflate", &keeps),
                         "permessage-deflate");
 }

@@ -319,7 +319,7 @@ static void a_socket_that_unpacks(void **state)
     assert_int_equal(frame.reserved, FRAME_RSV1);
     assert_true(frame.final && frame.opcode == FRAME_TEXT && payload.length < 200);
     struct inflater *inflater = NULL;
-    const struct deflate_terms terms = {true, true, true, 15, 15};
+    const struct deflate_terms terms = {true, true, true, 15};
     struct buf text = {.max = 10000};
     assert_int_equal(inflater_feed(&inflater, &terms, payload, true, &text), DEFLATE_OK);
     assert_non_null(memmem(text.at, text.length, data, strlen(data)));

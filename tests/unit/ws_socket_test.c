@@ -18,9 +18,8 @@ enum { LIMIT = 1000, IDLE_NS = 1000000, CLOSE_NS = 500 };
 static const struct websocket_options options = {
     .message_bytes = LIMIT, .idle_ns = IDLE_NS, .close_ns = CLOSE_NS, .deflate_from = 64};
 static const struct handshake plain = {.accept = "-"};
-static const struct handshake packed = {
-    .accept = "-",
-    .deflate = {.agreed = true, .server_max_window_bits = 15, .client_max_window_bits = 15}};
+static const struct handshake packed = {.accept = "-",
+                                        .deflate = {.agreed = true, .server_max_window_bits = 15}};
 
 /* A user of a WebSocket who writes down what it sees. */
 struct probe {
