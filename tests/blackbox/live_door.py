@@ -115,6 +115,17 @@ async def what_is_published_in_a_room_is_heard_there_and_nowhere_else():
 
 
 @case_async("open")
+async def long_ones_come_compressed_to_whoever_can_unpack_them():
+    room = fresh("room")
+    async with connect(f"/ws/live?room={room}") as packed, connect(f"/ws/live?room={room}", compression=None) as plain:
+        equal((len(packed.extensions), len(plain.extensions)), (1, 0))
+        await apart(publish, {"room": room}, data="short")
+        await apart(publish, {"room": room}, data="ä long one " * 1000)
+        for ws in (packed, plain):
+            equal(sorted([(await hear(ws))["data"] for _ in range(2)]), ["short", "ä long one " * 1000])
+
+
+@case_async("open")
 async def several_rooms_by_commas_and_by_repetition():
     names = [fresh("room") for _ in range(3)] + [fresh("a,b")]
     escaped = names[3].replace(",", "%2C")
