@@ -54,9 +54,17 @@ static bool populate(void *at, size_t bytes)
     return result == 0 || errno == EINVAL;
 }
 
+/* The kernel would promise it, and end a process when it can't keep the promise: perhaps ours,
+ * perhaps Postgres. */
+static bool machine_has(size_t bytes)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    return pages <= 0 || bytes / (size_t)sysconf(_SC_PAGESIZE) < (size_t)pages;
+}
+
 void *region_open(size_t bytes)
 {
-    if (bytes == 0 || bytes > SIZE_MAX / 2)
+    if (bytes == 0 || bytes > SIZE_MAX / 2 || !machine_has(bytes))
         return NULL;
     bytes = page_padded(bytes);
     void *at = map_aligned(bytes);

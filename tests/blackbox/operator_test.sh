@@ -131,6 +131,10 @@ taken() {
     refused "the spool is another node's" 1 "other.*blackbox" "${serve[@]}" -o "spool.directory=$TMP/other" -o node.name=else
     refused "a directory that can't be made" 1 "spool.directory /proc/none: No such file" "${serve[@]}" -o spool.directory=/proc/none
     refused "a directory without the one above it" 1 "spool.directory $TMP/a/b: No such file.*above it" "${serve[@]}" -o "spool.directory=$TMP/a/b"
+    if [ "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)" -lt 100000000 ]; then # it would want 116 GB
+        refused "more ids than the machine has memory for" 1 'no memory for 4294967296 ids \(dedup.ids\)' \
+            "${serve[@]}" -o "spool.directory=$TMP/other" -o dedup.ids=4294967296
+    fi
     refused "a ready file that can't be written" 1 "node.ready_file /none/x: No such file" \
         "${serve[@]}" -o "spool.directory=$TMP/other" -o node.ready_file=/none/x
     if [ "$(stat -f -c %T /dev/shm)" = tmpfs ]; then

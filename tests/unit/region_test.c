@@ -57,6 +57,8 @@ static void more_than_there_is(void **state)
     assert_null(region_open(0));
     assert_null(region_open(SIZE_MAX));
     assert_null(region_open((size_t)1 << 60));
+    /* What the kernel would promise, and not have. */
+    assert_null(region_open((size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE)));
     region_close(NULL, 4096);
 }
 
