@@ -189,38 +189,129 @@ bool socketio_is(const struct socketio_packet *packet, const char *name)
 
 /* ── Attachments ────────────────────────────────────────────────────────────────────────────── */
 
-static bool is_index(const struct json_value *value, unsigned below)
+/* What is known of an object, or an array, that has not come to its end. */
+struct frame {
+    bool object;
+    bool name_next; /* the string that comes is a member's name … */
+    enum { MEMBER_OTHER, MEMBER_CLAIM, MEMBER_NUMBER } member; /* … and this was the last one */
+    bool claims, fits; /* so far: the last of a name holds */
+};
+
+/* All frames at a time and every byte once: a packet may be nested as deep as JSON_DEPTH_MAX, and who sends
+ * it need not be anybody yet. */
+struct placeholders {
+    const uint8_t *at, *end;
+    unsigned attachments, depth;
+    struct frame frame[JSON_DEPTH_MAX];
+};
+
+static bool is_index(struct span value, unsigned below)
 {
-    struct reader reader = {value->text.at, value->text.at + value->text.length};
+    struct reader reader = {value.at, value.at + value.length};
     uint64_t number;
-    return value->kind == JSON_NUMBER && below > 0 && read_number(&reader, below - 1, &number) &&
-           reader.at == reader.end;
+    return below > 0 && read_number(&reader, below - 1, &number) && reader.at == reader.end;
 }
 
-/* This object alone, not what lies within it. */
-static bool placeholder_fits(struct span object, unsigned attachments)
+/* Of the object that it stands in. */
+static void take_value(struct placeholders *scan, struct span value)
 {
-    struct json_value claim, num;
-    if (!json_find(object, "_placeholder", &claim) || claim.kind != JSON_TRUE)
-        return true;
-    return json_find(object, "num", &num) && is_index(&num, attachments);
+    struct frame *frame = scan->depth == 0 ? NULL : &scan->frame[scan->depth - 1];
+    if (frame == NULL || !frame->object)
+        return;
+    if (frame->member == MEMBER_CLAIM)
+        frame->claims = span_is(value, "true");
+    if (frame->member == MEMBER_NUMBER)
+        frame->fits = is_index(value, scan->attachments);
 }
 
-/* As deep as JSON_DEPTH_MAX and no deeper. */
+static void take_name(struct frame *frame, struct span name)
+{
+    uint8_t decoded[NAME_DECODED_MAX];
+    frame->name_next = false;
+    frame->member = MEMBER_OTHER;
+    if (name.length > sizeof decoded)
+        return;
+    if (name.length > 0 && memchr(name.at, '\\', name.length) != NULL)
+        name = span_of(decoded, json_unescape(name, decoded));
+    if (span_is(name, "_placeholder"))
+        frame->member = MEMBER_CLAIM;
+    else if (span_is(name, "num"))
+        frame->member = MEMBER_NUMBER;
+}
+
+static void take_string(struct placeholders *scan)
+{
+    const uint8_t *begin = scan->at++;
+    while (*scan->at != '"')
+        scan->at += *scan->at == '\\' ? 2 : 1;
+    scan->at++;
+    struct frame *frame = scan->depth == 0 ? NULL : &scan->frame[scan->depth - 1];
+    struct span text = span_of(begin, (size_t)(scan->at - begin));
+    if (frame != NULL && frame->name_next)
+        take_name(frame, span_of(text.at + 1, text.length - 2));
+    else
+        take_value(scan, text);
+}
+
+static void take_literal(struct placeholders *scan)
+{
+    const uint8_t *begin = scan->at;
+    while (scan->at < scan->end && strchr(",]} \t\r\n", *scan->at) == NULL)
+        scan->at++;
+    take_value(scan, span_of(begin, (size_t)(scan->at - begin)));
+}
+
+static void enter(struct placeholders *scan)
+{
+    bool object = *scan->at == '{';
+    take_value(scan, span_of(scan->at++, 1));
+    must(scan->depth < JSON_DEPTH_MAX);
+    scan->frame[scan->depth++] = (struct frame){.object = object, .name_next = object};
+}
+
+/* False: it was a placeholder of none. */
+static bool leave(struct placeholders *scan)
+{
+    must(scan->depth > 0);
+    const struct frame *frame = &scan->frame[--scan->depth];
+    scan->at++;
+    return !frame->claims || frame->fits;
+}
+
 bool socketio_placeholders_fit(struct span payload, unsigned attachments)
 {
-    struct json_walk walk;
-    struct json_value member;
-    struct span name;
-    if (payload.length == 0 || (*payload.at != '[' && *payload.at != '{'))
-        return true;
-    if (*payload.at == '{' && !placeholder_fits(payload, attachments))
-        return false;
-    walk = json_walk(payload);
-    while (json_next(&walk, &name, &member))
-        if (!socketio_placeholders_fit(member.text, attachments))
-            return false;
-    return true;
+    struct placeholders scan = {payload.at, payload.at + payload.length, attachments, 0, {{0}}};
+    bool fit = true;
+    while (fit && scan.at < scan.end)
+        switch (*scan.at) {
+        case '{':
+        case '[':
+            enter(&scan);
+            break;
+        case '}':
+        case ']':
+            fit = leave(&scan);
+            break;
+        case '"':
+            take_string(&scan);
+            break;
+        case ',':
+            if (scan.depth > 0)
+                scan.frame[scan.depth - 1].name_next = scan.frame[scan.depth - 1].object;
+            scan.at++;
+            break;
+        case ':':
+        case ' ':
+        case '\t':
+        case '\r':
+        case '\n':
+            scan.at++;
+            break;
+        default:
+            take_literal(&scan);
+            break;
+        }
+    return fit;
 }
 
 /* ── Writing ────────────────────────────────────────────────────────────────────────────────── */

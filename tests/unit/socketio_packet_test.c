@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "core/clock.h"
 #include "tests/unit/unit.h"
 #include "ws/socketio_packet.h"
 
@@ -136,6 +137,15 @@ static void binaries(void **state)
     bad("51-[\"m\",{\"_placeholder\":true,\"num\":\"splice\"}]", SOCKETIO_BAD_ATTACHMENTS);
     bad("51-[\"m\",[{\"_placeholder\":true}]]", SOCKETIO_BAD_ATTACHMENTS);
     (void)good("51-[\"m\",{\"_placeholder\":false,\"num\":9}]");
+    bad("51-[\"m\",{\"_placeholder\":true,\"num\":0,\"num\":5}]", SOCKETIO_BAD_ATTACHMENTS);
+    bad("51-[\"m\",{\"_pl\\u0061ceholder\":true,\"n\\u0075m\":5}]", SOCKETIO_BAD_ATTACHMENTS);
+    bad("51-[\"m\",{\"_placeholder\":true,\"x\":{\"num\":0}}]", SOCKETIO_BAD_ATTACHMENTS);
+    bad("51-[\"m\",{\"x\":[{}],\"_placeholder\" : true , \"num\":[0]}]", SOCKETIO_BAD_ATTACHMENTS);
+    bad("51-[\"m\",{\"x\":[[{\"_placeholder\":true,\"num\":1}]]}]", SOCKETIO_BAD_ATTACHMENTS);
+    (void)good("51-[\"m\",{\"_placeholder\":true,\"_placeholder\":1,\"num\":7}]");
+    (void)good("51-[\"m\",{\"a\":{\"_placeholder\":true,\"num\":0},\"num\":9}]");
+    (void)good("51-[\"m\",{\"x\":[1,\"_placeholder\",true],\"num\":9}, "
+               "{\"_placeholder\":\"\\\"\",\"num\":9}]");
 }
 
 /* Cut at every byte, whatever it then is: nothing past the edge is read. */
@@ -177,13 +187,50 @@ static void writing(void **state)
     buf_fini(&out);
 }
 
+static uint64_t parse_ns(struct span text)
+{
+    struct socketio_packet packet;
+    uint64_t best_ns = UINT64_MAX;
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t begin_ns = clock_mono_ns();
+        assert_int_equal(socketio_parse(text, &packet), SOCKETIO_OK);
+        uint64_t took_ns = clock_mono_ns() - begin_ns;
+        best_ns = took_ns < best_ns ? took_ns : best_ns;
+    }
+    return best_ns;
+}
+
+/* However deep it is nested, each byte is looked at a few times and no more: anybody may send it. */
+static void nested(void **state)
+{
+    (void)state;
+    enum { DEEP = JSON_DEPTH_MAX - 2, LONG = 200000 };
+    struct buf text = {.max = 2 * LONG};
+    assert_true(buf_print(&text, "51-[\"m\","));
+    for (unsigned i = 0; i < DEEP; i++)
+        assert_true(buf_print(&text, "{\"a\":"));
+    assert_true(buf_put(&text, "[1", 2));
+    while (text.length < LONG)
+        assert_true(buf_put(&text, ",1", 2));
+    assert_true(buf_put(&text, "]", 1));
+    for (unsigned i = 0; i < DEEP; i++)
+        assert_true(buf_put(&text, "}", 1));
+    assert_true(buf_put(&text, "]", 1));
+    uint64_t binary_ns = parse_ns(buf_span(&text));
+    text.at[2] = '2';
+    uint64_t plain_ns = parse_ns(span_from(buf_span(&text), 2));
+    assert_true(binary_ns < 30 * plain_ns);
+    buf_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(connects),         cmocka_unit_test(disconnects),
-        cmocka_unit_test(events),           cmocka_unit_test(bad_events),
-        cmocka_unit_test(acknowledgements), cmocka_unit_test(binaries),
-        cmocka_unit_test(cut_anywhere),     cmocka_unit_test(writing),
+        cmocka_unit_test(nested),      cmocka_unit_test(connects),
+        cmocka_unit_test(disconnects), cmocka_unit_test(events),
+        cmocka_unit_test(bad_events),  cmocka_unit_test(acknowledgements),
+        cmocka_unit_test(binaries),    cmocka_unit_test(cut_anywhere),
+        cmocka_unit_test(writing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
