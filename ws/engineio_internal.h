@@ -72,7 +72,7 @@ struct engineio_session {
     char *token;
     size_t token_length;
     uint64_t beat_ns; /* EIO 4: the next ping, or its time is over; EIO 3: the client's time is */
-    uint64_t ping_ns;    /* EIO 4: when the last ping was due */
+    uint64_t ping_ns; /* EIO 4: when the last ping was due */
     uint64_t upgrade_ns; /* the probe's time is over; 0: there is none */
     uint64_t greet_ns;   /* its WebSocket is to be greeted, and is sent nothing before; 0: it was */
     uint64_t end_ns;     /* LEAVING and ENDING come to their end; 0: neither */
