@@ -33,14 +33,49 @@ static uint8_t *put_text(uint8_t *to, const char *text)
     return put(to, text, strlen(text));
 }
 
-/* "_extra", or the first _extra2, _extra3 … that data has no member of. */
+/* 1 for "_extra", n for "_extran"; 0: it is neither, or nothing that we would choose. */
+static uint32_t number_of(struct span name, bool escaped)
+{
+    static const char extra[] = "_extra";
+    enum { DIGITS_MAX = 9 };
+    uint8_t decoded[6 * NAME_BYTES];
+    size_t prefix = sizeof extra - 1;
+    if (escaped && name.length <= sizeof decoded)
+        name = span_of(decoded, json_unescape(name, decoded));
+    if (name.length < prefix || name.length > prefix + DIGITS_MAX ||
+        memcmp(name.at, extra, prefix) != 0)
+        return 0;
+    uint32_t number = name.length == prefix;
+    if (number == 0 && name.at[prefix] == '0')
+        return 0;
+    for (size_t i = prefix; i < name.length; i++) {
+        if (!(name.at[i] >= '0' && name.at[i] <= '9'))
+            return 0;
+        number = number * 10 + (uint32_t)(name.at[i] - '0');
+    }
+    return number == 1 && name.length > prefix ? 0 : number;
+}
+
+/* "_extra", or the first _extra2, _extra3 … that data has no member of; if it has all of the first 64,
+ * the one behind its last. One look at each member: who has so many means no good. */
 static void choose_name(const struct json_value *data, char name[NAME_BYTES])
 {
-    struct json_value taken;
+    uint64_t taken = 0; /* bit n - 1: n is */
+    uint32_t last = 0;
+    struct json_value member;
+    struct span name_taken;
     memcpy(name, "_extra", sizeof "_extra");
     if (data->text.at == NULL || data->kind != JSON_OBJECT)
         return;
-    for (unsigned number = 2; json_find(data->text, name, &taken); number++)
+    struct json_walk walk = json_walk(data->text);
+    while (json_next(&walk, &name_taken, &member)) {
+        uint32_t number = number_of(name_taken, walk.name_escaped);
+        if (number >= 1 && number <= 64)
+            taken |= (uint64_t)1 << (number - 1);
+        last = number > last ? number : last;
+    }
+    uint32_t number = ~taken == 0 ? last + 1 : (uint32_t)__builtin_ctzll(~taken) + 1;
+    if (number > 1)
         snprintf(name, NAME_BYTES, "_extra%u", number);
 }
 
