@@ -384,9 +384,9 @@ uint64_t box_next_ns(const struct box *box)
 }
 
 /*
- * Memory and disk stay within what they were given, whatever comes. A spool may have two segments more:
- * without a current one it makes one in any case, and stored ones whose marks are still to be
- * repeated do not count (batch/spool_files.c).
+ * Memory and disk stay within what they were given, whatever comes. A spool may have three segments
+ * more: a start begins one, without a current one it makes one in any case, and stored ones whose
+ * marks are still to be repeated do not count (batch/spool_files.c).
  */
 static void check_limits(const struct seat *seat)
 {
@@ -397,7 +397,7 @@ static void check_limits(const struct seat *seat)
     if (memory > CONNECTION_MEMORY)
         blame("connections of shard %u hold %llu bytes of memory", seat->index,
               (unsigned long long)memory);
-    if (disk > options->bytes_max + 2 * options->segment_bytes)
+    if (disk > options->bytes_max + 3 * options->segment_bytes)
         blame("the spool of shard %u has %llu bytes of files", seat->index,
               (unsigned long long)disk);
 }

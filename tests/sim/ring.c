@@ -211,7 +211,7 @@ int eventfd_write(int bell, eventfd_t value)
 static uint64_t disk_latency(void)
 {
     if (faulty(world.faults.slow))
-        return world.now_ns + MILLISECONDS(between(5, 800));
+        return world.now_ns + MILLISECONDS(between(5, world.slowest_ms));
     return world.now_ns + MICROSECONDS(between(20, 600));
 }
 

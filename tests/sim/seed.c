@@ -175,8 +175,10 @@ static void begin(struct run *run)
     world.net = net_open();
     ledger_begin(&run->ledger);
     struct box_options options = draw_box(tight);
-    if (options.moves && once_in(2)) /* what a shard has to repeat of another's takes it long */
+    if (options.moves && once_in(2)) { /* what a shard has to repeat of another's takes it long */
         world.faults.slow = 40000;
+        world.slowest_ms = 3000;
+    }
     box_open(&run->box, &options, &run->ledger);
     world.server = server_open(&run->ledger, run->box.streams);
     run->clients = (unsigned)between(1, 3);
@@ -268,7 +270,9 @@ static void calm(struct run *run)
     run->quiet = true;
     run->plan_ns = NEVER;
     run->end_ns = world.now_ns + DRAIN_NS;
+    unsigned slow = run->box.options.moves ? world.faults.slow : 0;
     memset(&world.faults, 0, sizeof world.faults);
+    world.faults.slow = slow; /* it may still be, without harm: shards come and go in calm too */
     world.io_left = 0;
     world.crash_at_ack = world.killed = world.cruel = false;
     squeeze_end(run);

@@ -28,6 +28,7 @@ void world_begin(uint64_t seed, enum telling telling)
     world.wall_us = EPOCH_US;
     world.power = true;
     world.telling = telling;
+    world.slowest_ms = 800;
     world.trace = 14695981039346656037u;
 }
 

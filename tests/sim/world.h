@@ -123,6 +123,7 @@ struct world {
     bool forgets;      /* a full disk has cost a segment, and the ids in it */
     uint64_t io_left;  /* I/O calls until the power goes; 0: it stays */
     struct faults faults;
+    uint64_t slowest_ms; /* what is slow on the disk takes at most so long */
     struct disk *disk;
     struct net *net;
     struct server *server;
