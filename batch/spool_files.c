@@ -30,6 +30,8 @@ enum {
     PERCENT_EARLY = 80,
     FILE_MODE = 0640,
     SPARED_BLOCKS = 6, /* beside those in flight: a short segment, and what the file system needs */
+    SHORT_BLOCKS = 3,  /* beside one, in a short segment */
+    SPARED_BYTES = 64 * 1024, /* of a full disk, for what the file system needs itself */
 };
 
 static const char spare_name[] = "spare.tmp";
@@ -136,31 +138,46 @@ static void nursery_failed(struct spool *spool, int32_t error, uint64_t now_ns)
     spool->nursery.retry_ns = now_ns + SPOOL_RETRY_NS;
 }
 
+uint64_t spool_short_segment(const struct spool *spool, uint64_t space)
+{
+    uint64_t least = 2 * (uint64_t)spool->header_bytes + BLOCK_BYTES_MAX;
+    uint64_t most = least + SHORT_BLOCKS * (uint64_t)BLOCK_BYTES_MAX;
+    uint64_t bytes = space / BLOCK_ALIGN * BLOCK_ALIGN;
+    bytes = bytes > SPARED_BYTES ? bytes - SPARED_BYTES : 0;
+    if (bytes < least)
+        return 0;
+    most = most < spool->options.segment_bytes ? most : spool->options.segment_bytes;
+    return bytes < most ? bytes : most;
+}
+
 /*
- * The last of the disk is left for the next start: what was in flight is written anew then, and a
- * short segment is begun, or nobody would carry away what fills the disk. Without a current segment,
- * or while stored ones only wait for the place of their marks, nothing could ever be freed now.
+ * How long the next segment shall be; 0: there is no room. The last of the disk is left for the
+ * next start: what was in flight is written anew then, and a short segment is begun, or nobody
+ * would carry away what fills the disk. Without a current segment, or while stored ones only wait
+ * for the place of their marks, nothing could ever be freed now: then it may be a short one.
  */
-static bool disk_is_ample(const struct spool *spool)
+static uint64_t nursery_bytes(const struct spool *spool)
 {
     uint64_t segment = spool->options.segment_bytes;
     uint64_t spared = (spool->options.in_flight_max + SPARED_BLOCKS) * (uint64_t)BLOCK_BYTES_MAX;
-    spared = spared < 3 * segment ? spared : 3 * segment;
+    bool urgent = spool->current == NULL || marks_are_due(spool);
     int64_t space = file_space(spool->shard_directory);
-    return spool->current == NULL || marks_are_due(spool) || space < 0 ||
-           (uint64_t)space >= segment + spared;
+    spared = spared < 3 * segment ? spared : 3 * segment;
+    if (space < 0 || (uint64_t)space >= segment + (urgent ? 0 : spared))
+        return segment;
+    return urgent ? spool_short_segment(spool, (uint64_t)space) : 0;
 }
 
 static void nursery_begin(struct spool *spool, struct ring *ring, uint64_t now_ns)
 {
-    bool ample = disk_is_ample(spool);
-    struct segment *segment = ample ? calloc(1, sizeof *segment) : NULL;
+    uint64_t bytes = nursery_bytes(spool);
+    struct segment *segment = bytes > 0 ? calloc(1, sizeof *segment) : NULL;
     if (segment == NULL) {
-        nursery_failed(spool, ample ? -ENOMEM : -ENOSPC, now_ns);
+        nursery_failed(spool, bytes > 0 ? -ENOMEM : -ENOSPC, now_ns);
         return;
     }
     segment->file = -1;
-    segment->bytes = spool->options.segment_bytes;
+    segment->bytes = bytes;
     segment->number = spool->next_number++;
     segment_name(spool->nursery.name, segment->number);
     spool->nursery.segment = segment;

@@ -210,6 +210,9 @@ void spool_segment_retire(struct spool *spool, struct ring *ring, struct segment
 
 /* spool_files.c */
 uint64_t spool_disk_bytes(const struct spool *spool);
+/* How long a segment can be where only `space` is left of a disk: a short
+ * one, so that something remains for the other shards. 0: not even that. */
+uint64_t spool_short_segment(const struct spool *spool, uint64_t space);
 /* Neither is one made ready, nor one freed, nor would that be tried now. */
 bool spool_no_segment_comes(const struct spool *spool);
 void spool_disk_look(struct spool *spool, uint64_t now_ns);

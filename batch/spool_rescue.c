@@ -15,12 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    FILE_MODE = 0640,
-    COPY_BYTES = 256 * 1024,
-    SHORT_BLOCKS = 3,         /* beside one, in a segment that is begun on a full disk */
-    SPARED_BYTES = 64 * 1024, /* of a full disk, for what the file system needs itself */
-};
+enum { FILE_MODE = 0640, COPY_BYTES = 256 * 1024 };
 
 static const char rescue_name[] = "rescue.tmp";
 
@@ -340,24 +335,19 @@ int recovery_move_tail(struct recovery *recovery, struct segment **out)
 /* ── The new segment ────────────────────────────────────────────────────────────────────────── */
 
 /* How long it shall be. A full disk must not keep us from starting, or nobody would carry away what
- * fills it: then it is a short one, so that something is left for the other shards. 0: no room. */
+ * fills it. 0: there is no room. */
 static uint64_t live_bytes(const struct spool *spool)
 {
-    uint64_t least = 2 * (uint64_t)spool->header_bytes + BLOCK_BYTES_MAX;
-    uint64_t most = least + SHORT_BLOCKS * (uint64_t)BLOCK_BYTES_MAX;
     int64_t space = file_space(spool->shard_directory);
     if (space < 0 || (uint64_t)space >= spool->options.segment_bytes)
         return spool->options.segment_bytes;
-    uint64_t bytes = (uint64_t)space / BLOCK_ALIGN * BLOCK_ALIGN;
-    bytes = bytes > SPARED_BYTES ? bytes - SPARED_BYTES : 0;
-    if (bytes < least)
-        return 0;
-    bytes = bytes < most ? bytes : most;
-    log_warn("spool",
-             "shard %u: only %" PRId64
-             " bytes are free on the disk: it begins with a segment of %" PRIu64
-             "; free disk space",
-             spool->options.shard, space, bytes);
+    uint64_t bytes = spool_short_segment(spool, (uint64_t)space);
+    if (bytes > 0)
+        log_warn("spool",
+                 "shard %u: only %" PRId64
+                 " bytes are free on the disk: it begins with a segment of %" PRIu64
+                 "; free disk space",
+                 spool->options.shard, space, bytes);
     return bytes;
 }
 
