@@ -2,7 +2,7 @@
 /*
  * ringmain's command line: which command, its options, and nothing else.
  */
-#include "batch/postgres.h"
+#include "batch/directory.h"
 #include "batch/schema.h"
 #include "core/clock.h"
 #include "core/command.h"
@@ -123,13 +123,23 @@ static void print_sql(const struct streams *streams)
             printf("%s;\n", sql);
 }
 
-static bool conninfo_is_good(const struct config *config, char *why)
+/* The connection string and the statements for look-ups, judged by those who will use them. */
+static bool lookups_are_good(const struct config *config, const struct streams *streams, char *why)
 {
-    if (config->postgres_conninfo[0] == '\0')
-        return true;
-    struct postgres *postgres = postgres_open(config->postgres_conninfo, why);
-    postgres_close(postgres);
-    return postgres != NULL;
+    struct directory_stage *stage = NULL;
+    struct directory_options asked = {
+        .conninfo = config->postgres_conninfo,
+        .project_sql = config->directory_project_sql,
+        .room_sql = config->directory_room_sql,
+        .messages = streams_find(streams, "messages"),
+        .page_bytes_max = 1,
+        .shards = 1,
+        .remembered = 1,
+        .waiting = 1,
+    };
+    bool good = directory_stage_open(&stage, &asked, why) == 0;
+    directory_stage_close(stage);
+    return good;
 }
 
 static void show(const struct config *config, const struct arguments *arguments,
@@ -152,7 +162,7 @@ static int check(const struct config *config, const struct arguments *arguments)
     struct settings *settings = NULL;
     struct streams *streams = serve_streams(config, why);
     bool good =
-        streams != NULL && conninfo_is_good(config, why) &&
+        streams != NULL && lookups_are_good(config, streams, why) &&
         settings_open(&settings, config, streams, NULL, clock_wall_us() / 1000000, why) == 0;
     if (good)
         show(config, arguments, streams, settings);

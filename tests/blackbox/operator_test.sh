@@ -63,6 +63,8 @@ files() {
     file "a key that is none" 'key "k": not a public key' '[key k]\nalgorithm = RS256\npem_file = /etc/passwd\n'
     file "no key set" 'auth.jwks_file /none: No such file' '[auth]\njwks_file = /none\n'
     file "a wrong conninfo" 'postgres.conninfo is neither' '[postgres]\nconninfo = hots=localhost password=geheim\n'
+    file "a look-up without its question" 'directory.project_sql must speak of the project as \$1' '[directory]\nproject_sql = select 1, true\n'
+    file "a look-up with too many" 'directory.room_sql must speak of the room as \$1' '[directory]\nroom_sql = select \$4::bool\n'
     refused "a directory for a file" 1 ': Is a directory' "$PROGRAM" check -c "$TMP"
     refused "an option without its section" 1 'an option is given as -o section.key=value' "$PROGRAM" check -o max_rows=1
     printf '\xef\xbb\xbf[batch]\r\n\tmax_rows\t=\t77\t\r\n' >"$TMP/file.conf"
