@@ -30,7 +30,12 @@ static void put(struct text *text, const char *string)
 
 static void put_byte(struct text *text, char byte)
 {
-    put(text, (char[]){byte, 0});
+    if (text->at == text->end) {
+        text->full = true;
+        return;
+    }
+    *text->at++ = byte;
+    *text->at = 0;
 }
 
 /* An identifier; within a string literal an apostrophe is doubled as well. */

@@ -61,18 +61,20 @@ static void take_apart(struct statement *statement)
 static const char *end_of(const char *at)
 {
     bool quoted = false, escapes = false, dollars = false;
-    for (; *at != '\0' && (quoted || dollars || *at != ';'); at++) {
-        if (quoted && escapes && *at == '\\' && at[1] != '\0')
-            at++;
-        else if (*at == '\'' && !dollars) {
+    for (;; at++) {
+        at += strcspn(at, quoted ? "'\\" : dollars ? "$" : ";'$");
+        if (*at == '\0' || *at == ';')
+            return at;
+        if (*at == '\\') {
+            at += escapes && at[1] != '\0';
+        } else if (*at == '\'') {
             escapes = !quoted && at[-1] == 'E';
             quoted = !quoted;
-        } else if (!quoted && *at == '$') {
+        } else {
             dollars = !dollars; /* $name$ … $name$: the names are passed over */
             at = strchr(at + 1, '$');
         }
     }
-    return at;
 }
 
 unsigned statements_read(const char *sql, struct statement out[STATEMENTS_MAX])
