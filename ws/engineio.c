@@ -197,7 +197,8 @@ static unsigned shard_of(void *context, const struct http_request *request)
     return table_shard_of(sid_of(request, sid), door->options.shards, door->options.shard);
 }
 
-/* A payload that cannot be read whole: its messages would be missed. */
+/* A payload that cannot be read whole: its messages would be missed. Its client is to hear of that from
+ * the answer to its POST, and not first from the end of its poll. */
 static void cut(void *context, struct turn *turn, struct http_request *request, unsigned status,
                 const char *code, const char *message)
 {
@@ -206,8 +207,8 @@ static void cut(void *context, struct turn *turn, struct http_request *request, 
     (void)message;
     struct asked asked = read_request(context, turn, request);
     if (asked.polling && asked.session != NULL && asked.session->socket == NULL &&
-        asked.protocol == asked.session->protocol)
-        session_close(asked.session, turn, ENGINEIO_TRANSPORT_ERROR);
+        asked.session->state == SESSION_OPEN && asked.protocol == asked.session->protocol)
+        session_leave(asked.session, turn, ENGINEIO_TRANSPORT_ERROR);
 }
 
 /* Its peer has gone, or has said that it says no more: nobody waits for the answer. */

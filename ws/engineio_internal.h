@@ -45,7 +45,7 @@ enum engineio_code {
 
 enum session_state {
     SESSION_OPEN,
-    SESSION_LEAVING, /* the client said so by POST; a poll that is under way is still answered */
+    SESSION_LEAVING, /* by its own POST, or by a bad one; a poll under way is still answered */
     SESSION_ENDING,  /* we said so: good-bye follows what is queued */
     SESSION_DEAD,    /* its transport is gone, or it read too slowly: closed by the next tick */
 };
@@ -139,8 +139,9 @@ void session_discard(struct engineio_session *session, struct turn *turn);
 /* Ends it now: both transports, ops->closed, the memory. */
 void session_close(struct engineio_session *session, struct turn *turn,
                    enum engineio_reason reason);
-/* The client has said that it goes: over for the user, but a poll under way is still answered. */
-void session_leave(struct engineio_session *session, struct turn *turn);
+/* The client goes: over for the user, but a poll under way is still answered. */
+void session_leave(struct engineio_session *session, struct turn *turn,
+                   enum engineio_reason reason);
 /* Ends it in the next tick. Needs no turn. */
 void session_die(struct engineio_session *session, enum engineio_reason reason, uint16_t code);
 

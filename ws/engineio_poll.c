@@ -190,7 +190,7 @@ void poll_get(struct engineio_session *session, struct turn *turn, struct http_r
     }
     session->poll = request;
     if (session->state == SESSION_LEAVING) {
-        session_close(session, turn, ENGINEIO_TRANSPORT_CLOSE);
+        session_close(session, turn, session->reason);
         return;
     }
     session_flush(session, turn);
@@ -227,7 +227,7 @@ static void conclude(struct engineio_session *session, struct turn *turn,
         return;
     case VERDICT_LEFT:
         if (session->poll == NULL)
-            session_leave(session, turn);
+            session_leave(session, turn, ENGINEIO_TRANSPORT_CLOSE);
         else
             session_close(session, turn, ENGINEIO_TRANSPORT_CLOSE);
         return;

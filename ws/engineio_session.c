@@ -219,14 +219,14 @@ void session_close(struct engineio_session *session, struct turn *turn, enum eng
     release(session, turn);
 }
 
-void session_leave(struct engineio_session *session, struct turn *turn)
+void session_leave(struct engineio_session *session, struct turn *turn, enum engineio_reason reason)
 {
     session->state = SESSION_LEAVING;
-    session->reason = ENGINEIO_TRANSPORT_CLOSE;
+    session->reason = (uint8_t)reason;
     session->beat_ns = 0;
     session->end_ns = turn->now_ns + ENGINEIO_LEAVE_NS;
     session_arm(session);
-    tell_closed(session, turn, ENGINEIO_TRANSPORT_CLOSE);
+    tell_closed(session, turn, reason);
 }
 
 void session_die(struct engineio_session *session, enum engineio_reason reason, uint16_t code)
