@@ -139,7 +139,8 @@ static void take_packet(struct socketio_socket *socket, struct turn *turn,
     case SOCKETIO_DISCONNECT:
         socketio_leave(socket, turn);
         return;
-    case SOCKETIO_CONNECT:
+    case SOCKETIO_CONNECT: /* twice, by connect() on a socket that connects by itself */
+        return;
     case SOCKETIO_CONNECT_ERROR:
         break_off(client, turn);
         return;

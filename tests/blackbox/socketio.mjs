@@ -143,8 +143,7 @@ async function protocol() {
     ['an unknown type', true, '4abc'], ['an unknown type at once', false, '4abc'], ['an event that is no array', true, '42{}'],
     ['an id that is none', true, '42abc["message"]'], ['a name that is reserved', true, '42["disconnect"]'],
     ['an event before the connect', false, '42["message"]'], ['an event for a foreign namespace', true, '42/custom,["message"]'],
-    ['two connects', true, '40'], ['no attachments', true, '450-["message"]'],
-    ['eleven attachments', true, '4511-["message"]'],
+    ['no attachments', true, '450-["message"]'], ['eleven attachments', true, '4511-["message"]'],
     ['a placeholder for none', true, '451-["message",{"_placeholder":true,"num":1}]'],
     ['text in place of an attachment', true, '451-["message",{"_placeholder":true,"num":0}]', '42["message"]'],
     ['an attachment to nothing', true, Buffer.from([1])], ['the last namespace is left', true, '41'],
@@ -209,6 +208,14 @@ async function clients() {
         assert.deepEqual(client.greeting,
           { message: 'Connected to WebSocket server', userId: user, connectionId: client.socket.id });
         assert.notEqual(client.socket.id, client.socket.io.engine.id);
+      });
+      await test(`${way} ${nsp}: connect() once more, before it has happened`, async (keep) => {
+        const first = await Client.open(keep, mint('u'), how);
+        const second = keep(first.socket.io.socket(nsp === '/' ? '/ws' : '/', { auth: { token: mint('u') } }));
+        const greeted = new Promise((go) => second.once('connected', go));
+        second.connect();
+        await greeted;
+        assert.deepEqual(await first.say('typing_start', { roomId: unique('room') }), { status: 'sent' });
       });
       await test(`${way} ${nsp}: a token by header or query, and none`, async (keep) => {
         const token = mint('u');

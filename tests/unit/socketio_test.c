@@ -61,6 +61,23 @@ static void connecting(void **state)
     session_close(&one, one.reason);
 }
 
+/* As the stock client does it: connect() on a socket that connects by itself. */
+static void connects_twice(void **state)
+{
+    (void)state;
+    session_open(&one, 0, 4, "");
+    say(&one, "0/ws,{\"token\":\"u/t\"}");
+    forget(&one);
+    say(&one, "0/ws,{\"token\":\"u/t\"}");
+    say(&one, "0/ws,{\"token\":\"bad\"}");
+    hears(&one, "");
+    assert_false(one.ended);
+    say(&one, "1/ws,");
+    say(&one, "0/ws,{\"token\":\"bad\"}");
+    hears(&one, "44/ws,{\"message\":\"Unauthorized: it is bad\"}\n");
+    session_close(&one, ENGINEIO_TRANSPORT_CLOSE);
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -109,7 +126,7 @@ static void old_protocol(void **state)
 static void malformed(void **state)
 {
     (void)state;
-    static const char *const packets[] = {"abc", "2{}",     "2",          "2[\"a\"]",  "0/ws,",
+    static const char *const packets[] = {"abc", "2{}",     "2",          "2[\"a\"]",
                                           "4{}", "1/other", "20x[\"a\"]", "51-[\"a\"]"};
     for (size_t i = 0; i < COUNT_OF(packets); i++) {
         connected(&one, "u/t");
@@ -579,6 +596,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(connecting, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(connects_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(old_protocol, set_up, tear_down),
         cmocka_unit_test_setup_teardown(malformed, set_up, tear_down),
