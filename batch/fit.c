@@ -6,6 +6,10 @@
 #include "batch/fit.h"
 #include "batch/sql.h"
 
+#include <stdio.h>
+
+enum { NUMBER_BYTES = 12 };
+
 /* What takes the bytes of a column's type. An enum's are those of its
  * label's text, a domain's those of what it stands over: see `found`. */
 static const char *takers(enum column_type type)
@@ -58,24 +62,29 @@ void fit_fini(struct fit *fit)
     buf_fini(&fit->want);
 }
 
-static bool put_column(struct fit *fit, unsigned number, const struct copy_statement *statement,
+/* Once a column in each transaction: nothing is formatted. */
+static bool put_column(struct fit *fit, const char *number, const struct copy_statement *statement,
                        unsigned column)
 {
+    struct buf *want = &fit->want;
     enum column_type type = statement->type[column];
-    return buf_print(&fit->want, "%s(%u,", fit->columns++ > 0 ? "," : "", number) &&
-           sql_put_text(&fit->want, statement->table) && put(&fit->want, ",") &&
-           sql_put_text(&fit->want, span_of_string(statement->column[column])) &&
-           buf_print(&fit->want, ",'%s','%s')", column_type_sql(type), takers(type));
+    return put(want, fit->columns++ > 0 ? ",(" : "(") && put(want, number) && put(want, ",") &&
+           sql_put_text(want, statement->table) && put(want, ",") &&
+           sql_put_text(want, span_of_string(statement->column[column])) && put(want, ",'") &&
+           put(want, column_type_sql(type)) && put(want, "','") && put(want, takers(type)) &&
+           put(want, "')");
 }
 
 bool fit_add(struct fit *fit, unsigned number, struct span copy_sql)
 {
     struct copy_statement statement;
+    char text[NUMBER_BYTES];
     if (!copy_statement_read(copy_sql, &statement) || !statement.typed)
         return true;
     bool put_all = true;
+    (void)snprintf(text, sizeof text, "%u", number);
     for (unsigned i = 0; i < statement.columns && put_all; i++)
-        put_all = put_column(fit, number, &statement, i);
+        put_all = put_column(fit, text, &statement, i);
     return put_all;
 }
 

@@ -15,21 +15,31 @@ size_t text_cut(struct span text, size_t bytes_max)
     return length;
 }
 
+static bool is_special(uint8_t byte)
+{
+    return byte == '\'' || byte == '\\';
+}
+
 bool sql_put_text(struct buf *sql, struct span text)
 {
-    size_t before = sql->length;
-    bool fits = buf_put(sql, " E'", 3);
-    for (size_t i = 0; fits && i < text.length; i++) {
-        uint8_t byte = text.at[i];
-        if (byte == '\'' || byte == '\\')
-            fits = buf_put(sql, &byte, 1);
-        if (byte != 0)
-            fits = fits && buf_put(sql, &byte, 1);
+    static const char head[] = " E'";
+    size_t bytes = sizeof head - 1 + text.length + 1;
+    for (size_t i = 0; i < text.length; i++)
+        bytes += is_special(text.at[i]);
+    uint8_t *room = buf_room(sql, bytes), *at = room;
+    if (room == NULL)
+        return false;
+    memcpy(at, head, sizeof head - 1);
+    at += sizeof head - 1;
+    for (size_t i = 0; i < text.length; i++) {
+        if (is_special(text.at[i]))
+            *at++ = text.at[i];
+        if (text.at[i] != 0)
+            *at++ = text.at[i];
     }
-    fits = fits && buf_put(sql, "'", 1);
-    if (!fits)
-        sql->length = before;
-    return fits;
+    *at++ = '\'';
+    buf_grew(sql, (size_t)(at - room));
+    return true;
 }
 
 bool sql_put_bytes(struct buf *sql, struct span bytes)
