@@ -11,7 +11,8 @@
   idle     memory of an authenticated Socket.IO connection that does nothing
 
 The server is pinned to one core, the load to another; what counts is deliveries in a second of the server's own CPU, so
-that other work on the machine disturbs little. Bare and ringmain take turns, and the ratio is the median of the rounds'.
+that other work on the machine disturbs little. Bare and ringmain take turns of a quarter of a second, for as long as the
+rounds are together, and the ratio is the median of the turns'.
 Results are appended to perf/results.ndjson.
 
   ROUNDS=5 SECONDS_EACH=3 PARTS=echo,fan
@@ -21,6 +22,7 @@ import bench
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = float(os.environ.get("SECONDS_EACH", "3"))
+SLICE = 0.25  # seconds
 PARTS = os.environ.get("PARTS", "echo,fan,held,socketio,stalled,setup,idle").split(",")
 CORES = sorted(os.sched_getaffinity(0))
 SECRET = "live-bench-secret-of-32-characters"
@@ -125,25 +127,37 @@ def row(what, got, limit="", good=None):
     bench.say(f"  {what}: {got} {limit} {table[-1][3]}")
 
 
+def in_turns(loads):
+    """Slices of both, one after the other, so short that the machine is as fast in the one as in the next."""
+    slices = {who: [] for who in loads}
+    for load in loads.values():
+        load.run(0.3)
+    for i in range(max(4, round(ROUNDS * SECONDS / SLICE))):
+        for who in sorted(loads, reverse=i % 2 == 1):
+            slices[who].append(loads[who].run(SLICE))
+    return slices
+
+
 def side_by_side(directory, what, limit, mode, options, bare_options=None, settings=()):
     servers = {"bare": Bare(), "ringmain": Ringmain(directory, *settings)}
-    rounds = {"bare": [], "ringmain": []}
     try:
-        for i in range(ROUNDS):
-            for who in ("bare", "ringmain") if i % 2 == 0 else ("ringmain", "bare"):
-                given = bare_options if who == "bare" and bare_options else options
-                rounds[who].append(measured(servers[who], mode, **given))
+        loads = {"bare": Load(servers["bare"], mode, **(bare_options or options)),
+                 "ringmain": Load(servers["ringmain"], mode, **options)}
+        slices = in_turns(loads)
+        for load in loads.values():
+            load.close()
     finally:
         for server in servers.values():
             server.stop()
-    ratios = [r["by_cpu"] / b["by_cpu"] for r, b in zip(rounds["ringmain"], rounds["bare"])]
-    entry = {"bench": "live", "what": what, "rounds": ROUNDS, "ratio": round(statistics.median(ratios), 3),
-             "ratio_least": round(min(ratios), 3), "ratio_most": round(max(ratios), 3)}
-    for who in rounds:
+    ratios = [r["by_cpu"] / b["by_cpu"] for r, b in zip(slices["ringmain"], slices["bare"])]
+    lower, middle, upper = statistics.quantiles(ratios, n=4)
+    entry = {"bench": "live", "what": what, "slices": len(ratios), "ratio": round(middle, 3),
+             "ratio_quarter": round(lower, 3), "ratio_three_quarters": round(upper, 3)}
+    for who in slices:
         for key in ("by_cpu", "rate", "p50_us", "p99_us", "p999_us", "a_read"):
-            entry[f"{who}_{key}"] = round(bench.median(rounds[who], key), 1)
+            entry[f"{who}_{key}"] = round(bench.median(slices[who], key), 1)
     bench.record(entry)
-    row(what, f"{entry['ratio']:.2f} of bare ({entry['ratio_least']:.2f} … {entry['ratio_most']:.2f}); "
+    row(what, f"{middle:.2f} of bare (half of the slices {lower:.2f} … {upper:.2f}); "
         f"{entry['ringmain_by_cpu']:.0f} a core-second, p50 {entry['ringmain_p50_us']:.0f} p99 {entry['ringmain_p99_us']:.0f} "
         f"p99.9 {entry['ringmain_p999_us']:.0f} us; {entry['bare_a_read']:.1f} and {entry['ringmain_a_read']:.1f} a read", f">= {limit}", entry["ratio"] >= limit)
 
