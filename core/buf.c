@@ -68,21 +68,35 @@ bool buf_put(struct buf *buf, const void *bytes, size_t length)
     return true;
 }
 
+bool buf_put_number(struct buf *buf, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return buf_put(buf, digits + at, sizeof digits - at);
+}
+
+/* Mostly what is there already is enough. vsnprintf() ends with a NUL,
+ * which needs a place but does not count. */
 bool buf_print(struct buf *buf, const char *format, ...)
 {
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
+    size_t spare = buf->capacity - buf->length;
+    int length =
+        vsnprintf(spare > 0 ? (char *)buf->at + buf->length : NULL, spare, format, arguments);
     va_end(arguments);
     must(length >= 0);
-    /* vsnprintf ends with a NUL, which needs a place but does not count. */
     size_t whole = (size_t)length + 1;
     uint8_t *room = buf_room(buf, whole);
-    if (room != NULL) {
+    if (room != NULL && whole > spare)
         vsnprintf((char *)room, whole, format, again);
+    if (room != NULL)
         buf->length += (size_t)length;
-    }
     va_end(again);
     return room != NULL;
 }

@@ -29,6 +29,8 @@ void buf_grew(struct buf *buf, size_t more);
 NODISCARD bool buf_put(struct buf *buf, const void *bytes, size_t length);
 NODISCARD bool buf_print(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 
+NODISCARD bool buf_put_number(struct buf *buf, uint64_t number); /* in decimal */
+
 /* Puts `text` as a JSON string, quotes included: control characters,
  * quote and backslash escaped, and bytes that are not UTF-8 replaced by U+FFFD. */
 NODISCARD bool buf_put_json(struct buf *buf, struct span text);

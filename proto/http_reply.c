@@ -84,17 +84,6 @@ static bool put_text(struct buf *out, const char *text)
     return put(out, span_of_string(text));
 }
 
-static bool put_number(struct buf *out, uint64_t value)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    return buf_put(out, digits + at, sizeof digits - at);
-}
-
 size_t http_reply_bytes_max(const struct http_request *request,
                             const struct http_response *response)
 {
@@ -108,7 +97,7 @@ static bool put_status(struct buf *out, unsigned status, int64_t wall_us)
 {
     char date[HTTP_DATE_BYTES];
     http_date(wall_us, date);
-    return put(out, SPAN("HTTP/1.1 ")) && put_number(out, status) && put(out, SPAN(" ")) &&
+    return put(out, SPAN("HTTP/1.1 ")) && buf_put_number(out, status) && put(out, SPAN(" ")) &&
            put_text(out, http_reason(status)) && put(out, SPAN("\r\nDate: ")) &&
            buf_put(out, date, sizeof date) && put(out, SPAN("\r\n"));
 }
@@ -120,7 +109,7 @@ static bool put_content(struct buf *out, const struct http_response *response)
         return true;
     return put(out, SPAN("Content-Type: ")) &&
            put_text(out, response->type == NULL ? "application/json" : response->type) &&
-           put(out, SPAN("\r\nContent-Length: ")) && put_number(out, response->body.length) &&
+           put(out, SPAN("\r\nContent-Length: ")) && buf_put_number(out, response->body.length) &&
            put(out, SPAN("\r\n"));
 }
 

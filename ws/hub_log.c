@@ -287,7 +287,10 @@ bool hub_replay_but(struct hub *hub, struct turn *turn, struct peer *peer, unsig
 
 void hub_offset_print(unsigned shard, uint64_t number, char out[HUB_OFFSET_TEXT])
 {
-    snprintf(out, HUB_OFFSET_TEXT, "%u-%" PRIu64, shard, number);
+    struct buf text = {.at = (uint8_t *)out, .capacity = HUB_OFFSET_TEXT, .max = HUB_OFFSET_TEXT};
+    bool fits = buf_put_number(&text, shard) && buf_put(&text, "-", 1) &&
+                buf_put_number(&text, number) && buf_put(&text, "", 1);
+    must(fits);
 }
 
 static bool parse_digits(struct span *text, uint64_t most, uint64_t *out)

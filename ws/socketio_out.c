@@ -73,7 +73,7 @@ static bool put_publication(struct buf *out, const struct socketio_namespace *na
     if (!offset || publication->number == 0)
         return buf_put(out, "]", 1);
     hub_offset_print(publication->shard, publication->number, text);
-    return buf_print(out, ",\"%s\"]", text);
+    return buf_put(out, ",\"", 2) && buf_put(out, text, strlen(text)) && buf_put(out, "\"]", 2);
 }
 
 static struct encoded *encode(struct socketio_namespace *namespace,

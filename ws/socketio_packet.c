@@ -6,7 +6,6 @@
  */
 #include "ws/socketio_packet.h"
 
-#include <inttypes.h>
 
 enum { NAME_DECODED_MAX = 128 };
 
@@ -319,13 +318,13 @@ bool socketio_placeholders_fit(struct span payload, unsigned attachments)
 bool socketio_put_head(struct buf *out, enum socketio_type type, unsigned attachments,
                        struct span namespace, const uint64_t *id)
 {
-    bool good = buf_print(out, "4%d", (int)type);
+    bool good = buf_put(out, "4", 1) && buf_put_number(out, type);
     if (is_binary(type))
-        good = good && buf_print(out, "%u-", attachments);
+        good = good && buf_put_number(out, attachments) && buf_put(out, "-", 1);
     if (!span_is(namespace, "/"))
         good = good && buf_put(out, namespace.at, namespace.length) && buf_put(out, ",", 1);
     if (id != NULL)
-        good = good && buf_print(out, "%" PRIu64, *id);
+        good = good && buf_put_number(out, *id);
     return good;
 }
 

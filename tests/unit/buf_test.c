@@ -51,6 +51,35 @@ static void test_print(void **state)
     buf_fini(&buf);
 }
 
+/* Behind any length, so also where it ends with the room that there is, or one byte before or behind. */
+static void test_print_anywhere(void **state)
+{
+    (void)state;
+    for (size_t before = 0; before < 600; before++) {
+        struct buf buf = {.max = 1024};
+        uint8_t *room = buf_room(&buf, before);
+        assert_non_null(room);
+        memset(room, 'x', before);
+        buf_grew(&buf, before);
+        assert_true(buf_print(&buf, "%s=%d", "seven", 7));
+        assert_int_equal(buf.length, before + 7);
+        assert_memory_equal(buf.at + before, "seven=7", 7);
+        assert_true(before == 0 || buf.at[before - 1] == 'x');
+        buf_fini(&buf);
+    }
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    struct buf buf = {.max = 256};
+    assert_true(buf_put_number(&buf, 0) && buf_put(&buf, " ", 1) && buf_put_number(&buf, 9) &&
+                buf_put(&buf, " ", 1) && buf_put_number(&buf, 10) && buf_put(&buf, " ", 1) &&
+                buf_put_number(&buf, UINT64_MAX));
+    assert_true(span_is(buf_span(&buf), "0 9 10 18446744073709551615"));
+    buf_fini(&buf);
+}
+
 static void check_json(struct span text, const char *expected)
 {
     uint8_t *edge = unit_edge_copy(text.at, text.length);
@@ -98,6 +127,8 @@ int main(void)
         cmocka_unit_test(test_grows_to_its_bound),
         cmocka_unit_test(test_room),
         cmocka_unit_test(test_print),
+        cmocka_unit_test(test_print_anywhere),
+        cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
