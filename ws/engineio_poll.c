@@ -147,7 +147,7 @@ static void answer_batch(struct engineio_session *session, struct turn *turn, st
     bool binary = session->protocol == 3 && batch->binary && !session->base64;
     enum payload_form form = binary ? PAYLOAD_EIO3_BINARY : text_form(session);
     struct buf out = {.max = batch->bytes + 64};
-    bool ends = session->state == SESSION_ENDING && peer_first(&session->peer) == NULL;
+    bool ends = session->state == SESSION_ENDING && !peer_waits(&session->peer);
     bool put = put_owed(session->owed, form, &out) && put_all(batch, form, &out) &&
                (!ends || payload_put(form, false, SPAN("1"), &out));
     session->owed = 0;

@@ -57,7 +57,7 @@ static bool may_end(const struct engineio_session *session)
     if (session->state == SESSION_DEAD)
         return true;
     return session->state == SESSION_ENDING &&
-           (session->socket != NULL ? peer_first(&session->peer) == NULL : session->said_close);
+           (session->socket != NULL ? !peer_waits(&session->peer) : session->said_close);
 }
 
 void session_want_end(struct engineio_session *session)

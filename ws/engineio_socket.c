@@ -79,18 +79,19 @@ static void send_owed(struct engineio_session *session, struct turn *turn)
 void socket_flush(struct engineio_session *session, struct turn *turn)
 {
     struct websocket *ws = &session->socket->ws;
-    struct encoded *encoded;
     if (session->greet_ns != 0)
         return;
-    send_owed(session, turn);
-    while (ws->state < WEBSOCKET_CLOSING && conn_queued(ws->wire.conn) < AHEAD_BYTES &&
-           (encoded = peer_take(&session->peer)) != NULL) {
+    if (session->owed != 0)
+        send_owed(session, turn);
+    while (peer_waits(&session->peer) && ws->state < WEBSOCKET_CLOSING &&
+           conn_queued(ws->wire.conn) < AHEAD_BYTES) {
+        struct encoded *encoded = peer_take(&session->peer);
         if (session->protocol == 3 || session->base64)
             send_parts(session, turn, encoded);
         else
             (void)websocket_send_encoded(ws, turn, encoded);
     }
-    if (peer_first(&session->peer) != NULL)
+    if (peer_waits(&session->peer))
         conn_notify(ws->wire.conn);
 }
 

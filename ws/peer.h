@@ -85,6 +85,10 @@ bool peer_post(struct peer *peer, struct turn *turn, struct encoded *encoded);
 NODISCARD struct encoded *peer_take(struct peer *peer);
 /* A look at it, to see whether there is room; NULL: none. */
 const struct encoded *peer_first(const struct peer *peer);
+static inline bool peer_waits(const struct peer *peer)
+{
+    return peer->queue.count > 0;
+}
 /* How many messages with a key were replaced since this was last asked. */
 NODISCARD uint64_t peer_missed(struct peer *peer);
 /* The transport has room again: ops->drain comes at the end of the turn, if there is anything. */

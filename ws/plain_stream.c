@@ -76,13 +76,13 @@ static void drain(struct peer *peer, struct turn *turn)
 {
     struct event_stream *stream = LIST_ENTRY(peer, struct event_stream, peer);
     struct conn *conn = stream->wire.conn;
-    while (!stream->over && peer_first(peer) != NULL && conn_queued(conn) < AHEAD) {
+    while (!stream->over && peer_waits(peer) && conn_queued(conn) < AHEAD) {
         if (tell_gap(stream, turn))
             (void)say(stream, turn, peer_take(peer));
     }
     if (stream->over)
         peer_clear(peer);
-    else if (peer_first(peer) != NULL)
+    else if (peer_waits(peer))
         conn_notify(conn);
 }
 

@@ -31,7 +31,7 @@ static void drain(struct peer *peer, struct turn *turn)
         peer_clear(peer);
         return;
     }
-    while (sent && peer_first(peer) != NULL && conn_queued(conn) < SUBSCRIBER_AHEAD) {
+    while (sent && peer_waits(peer) && conn_queued(conn) < SUBSCRIBER_AHEAD) {
         sent = tell_gap(subscriber, turn);
         encoded = peer_take(peer);
         if (sent)
@@ -39,7 +39,7 @@ static void drain(struct peer *peer, struct turn *turn)
         else
             encoded_put(encoded);
     }
-    if (sent && peer_first(peer) != NULL)
+    if (sent && peer_waits(peer))
         conn_notify(conn);
 }
 
