@@ -23,8 +23,6 @@
 
 #include "core/clock.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { ENTRIES_MIN = 256 };

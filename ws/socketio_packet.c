@@ -6,7 +6,6 @@
  */
 #include "ws/socketio_packet.h"
 
-
 enum { NAME_DECODED_MAX = 128 };
 
 static const uint64_t ID_MAX = 9007199254740991; /* what a JavaScript number holds exactly */
