@@ -165,29 +165,29 @@ static int read_url(struct sender_terms *terms, char **host_text, const char *ur
     return 0;
 }
 
-static int send_all(struct sender_terms *terms, const struct arguments *arguments)
+static int send_all(struct sender_terms terms, const struct arguments *arguments)
 {
     uint64_t chance;
     char name[48];
     clock_random(&chance, sizeof chance);
     snprintf(name, sizeof name, "send-%016llx", (unsigned long long)chance);
     bool has_token = arguments->token != NULL && arguments->token[0] != '\0';
-    terms->options.ack = arguments->ack;
-    terms->options.token = has_token ? arguments->token : NULL;
-    terms->options.producer = arguments->producer == NULL ? name : arguments->producer;
-    terms->options.links = (unsigned)arguments->connections;
-    terms->options.batch = (unsigned)arguments->batch;
-    terms->rate = arguments->rate;
-    terms->patience_s = arguments->patience_s;
-    terms->json = arguments->json;
-    terms->quiet = arguments->quiet;
+    terms.options.ack = arguments->ack;
+    terms.options.token = has_token ? arguments->token : NULL;
+    terms.options.producer = arguments->producer == NULL ? name : arguments->producer;
+    terms.options.links = (unsigned)arguments->connections;
+    terms.options.batch = (unsigned)arguments->batch;
+    terms.rate = arguments->rate;
+    terms.patience_s = arguments->patience_s;
+    terms.json = arguments->json;
+    terms.quiet = arguments->quiet;
     struct send_feed *feed =
-        send_feed_open(arguments->file, arguments->files, terms->protocol->gives_ids, name);
+        send_feed_open(arguments->file, arguments->files, terms.protocol->gives_ids, name);
     if (feed == NULL)
         return 3;
-    terms->options.feed = feed;
-    terms->events = send_feed_lines(feed) * (uint64_t)arguments->repeat;
-    int status = sender_run(terms);
+    terms.options.feed = feed;
+    terms.events = send_feed_lines(feed) * (uint64_t)arguments->repeat;
+    int status = sender_run(&terms);
     send_feed_close(feed);
     return status;
 }
@@ -208,7 +208,7 @@ int send_main(int count, char **words)
     if (result == 0)
         result = read_url(&terms, &host, arguments.to);
     if (result == 0)
-        result = send_all(&terms, &arguments);
+        result = send_all(terms, &arguments);
     if (terms.address != NULL)
         freeaddrinfo(terms.address);
     free(host);
