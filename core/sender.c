@@ -416,12 +416,17 @@ static void finish(struct sender *sender)
     }
     free(sender->line);
     free(sender->poll);
+    free(sender);
 }
 
 int sender_run(const struct sender_terms *terms)
 {
-    struct sender sender = {.terms = *terms, .acks = strcmp(terms->options.ack, "none") != 0};
-    int status = prepare(&sender) ? run(&sender) : 3;
-    finish(&sender);
+    struct sender *sender = calloc(1, sizeof *sender);
+    if (sender == NULL)
+        return 3;
+    sender->terms = *terms;
+    sender->acks = strcmp(terms->options.ack, "none") != 0;
+    int status = prepare(sender) ? run(sender) : 3;
+    finish(sender);
     return status;
 }
